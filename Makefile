@@ -1,0 +1,33 @@
+# Each target sets itself up: a .venv, uv in it, the locked packages, the project. A second run does none of that again.
+.PHONY: setup demo check test proto lock image
+PYTHON ?= python3
+UV := .venv/bin/uv
+STAMP := .venv/.ready
+
+setup: $(STAMP)  ## the environment that everything else runs in
+
+$(STAMP): pyproject.toml requirements.lock
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	test -x $(UV) || .venv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python .venv/bin/python --no-deps --editable .
+	touch $@
+
+demo: setup  ## the whole circle on handwritten digits, about three minutes
+	.venv/bin/pupil demo
+
+check: setup  ## ruff and mypy --strict
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+test: setup  ## every test
+	.venv/bin/pytest
+
+proto: setup  ## regenerate the stubs beside their .proto
+	PATH="$(CURDIR)/.venv/bin:$$PATH" python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto \
+		--grpc_python_out=proto --mypy_grpc_out=proto proto/pupil_proto/v1/*.proto
+
+lock: setup  ## resolve the newest versions that pyproject.toml allows
+	$(UV) pip compile --quiet --upgrade pyproject.toml --extra all --group dev --python-version 3.11 \
+		--generate-hashes --no-annotate --no-header --output-file requirements.lock
