@@ -1,0 +1,38 @@
+"""Calibration and certificates: numbers in, numbers out. No files, no models, no wire."""
+
+from pupil_trust.accuracy import equal_mass_calibration_error, expected_calibration_error, wilson_interval
+from pupil_trust.calibration import Calibration, fixed_grid, pool_grid
+from pupil_trust.certificates import (
+    Certificate,
+    Guarantee,
+    NotCertifiable,
+    fixed_certificate,
+    no_certificate,
+    promise_is_idle,
+)
+from pupil_trust.fdr import fdr_accept, fdr_threshold, needed_for_fdr
+from pupil_trust.pac import needed_images, p_value, pac_certificate
+from pupil_trust.temperature import fit_temperature, negative_log_likelihood
+
+__all__ = [
+    "Calibration",
+    "Certificate",
+    "Guarantee",
+    "NotCertifiable",
+    "equal_mass_calibration_error",
+    "expected_calibration_error",
+    "fdr_accept",
+    "fdr_threshold",
+    "fit_temperature",
+    "fixed_certificate",
+    "fixed_grid",
+    "needed_for_fdr",
+    "needed_images",
+    "negative_log_likelihood",
+    "no_certificate",
+    "p_value",
+    "pac_certificate",
+    "pool_grid",
+    "promise_is_idle",
+    "wilson_interval",
+]
