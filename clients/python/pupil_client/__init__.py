@@ -1,0 +1,45 @@
+"""Asks a Pupil server to classify, label and compare images: `Client` for threads, `AsyncClient` for asyncio."""
+
+from pupil_client.aio import AsyncClient
+from pupil_client.client import Client
+from pupil_client.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    NotCertified,
+    NotFound,
+    Overloaded,
+    PupilError,
+    ServerError,
+    Unavailable,
+)
+from pupil_client.images import Image
+from pupil_client.results import (
+    AnsweredBy,
+    Certificate,
+    Comparison,
+    ModelInfo,
+    Prediction,
+    PseudoLabel,
+    ScoredClass,
+)
+
+__all__ = [  # noqa: RUF022  # in order of use
+    "Client",
+    "AsyncClient",
+    "Image",
+    "Prediction",
+    "ScoredClass",
+    "AnsweredBy",
+    "PseudoLabel",
+    "Certificate",
+    "Comparison",
+    "ModelInfo",
+    "PupilError",
+    "BadRequest",
+    "NotFound",
+    "NotCertified",
+    "Overloaded",
+    "DeadlineExceeded",
+    "Unavailable",
+    "ServerError",
+]

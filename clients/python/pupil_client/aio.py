@@ -1,0 +1,257 @@
+"""The client for asyncio programs: `Client`'s methods, awaited; what they do is told there."""
+
+# ruff: noqa: ASYNC109  # the same words as in `Client`: a call's `timeout` travels to the server
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar, overload
+
+import grpc
+from pupil_proto.v1 import inference_pb2 as pb
+from pupil_proto.v1 import models_pb2 as models_pb
+from pupil_proto.v1.inference_pb2_grpc import InferenceStub
+from pupil_proto.v1.models_pb2_grpc import ModelsStub
+
+from pupil_client import health, messages
+from pupil_client.client import LOAD_SECONDS
+from pupil_client.connection import OPTIONS, credentials
+from pupil_client.errors import PupilError, from_rpc
+from pupil_client.images import Image, Packer, is_one, many, raw_image
+from pupil_client.patience import Patience
+from pupil_client.results import Comparison, ModelInfo, Prediction, PseudoLabel
+from pupil_client.retries import Attempts, RetryBudget
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+
+
+class AsyncClient:
+    """`Client` for asyncio. Made inside the running loop, because its channel belongs to that loop.
+
+    async with AsyncClient("localhost:50051") as client:
+        print((await client.classify(Path("cat.jpg"), model="student")).label)
+    """
+
+    def __init__(
+        self, address: str = "localhost:50051", *, timeout: float = 10.0, tries: int = 3, tls: bool | Path = False
+    ) -> None:
+        asyncio.get_running_loop()
+        self.address = address
+        self._timeout = timeout
+        self._tries = tries
+        self._budget = RetryBudget()
+        secret = credentials(tls)
+        self._channel = (
+            grpc.aio.secure_channel(address, secret, OPTIONS) if secret else grpc.aio.insecure_channel(address, OPTIONS)
+        )
+        self._inference = InferenceStub(self._channel)
+        self._models = ModelsStub(self._channel)
+        self._check = self._channel.unary_unary(health.CHECK, health.health_request, health.is_serving)
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection, and every call on it."""
+        await self._channel.close()
+
+    @overload
+    async def classify(
+        self, images: Image, *, model: str, top_k: int = 5, scores: bool = False, timeout: float | None = None
+    ) -> Prediction: ...
+
+    @overload
+    async def classify(
+        self, images: Sequence[Image], *, model: str, top_k: int = 5, scores: bool = False, timeout: float | None = None
+    ) -> list[Prediction]: ...
+
+    async def classify(
+        self,
+        images: Image | Sequence[Image],
+        *,
+        model: str,
+        top_k: int = 5,
+        scores: bool = False,
+        timeout: float | None = None,
+    ) -> Prediction | list[Prediction]:
+        """As `Client.classify`."""
+        request = messages.classify_request(many(images), model=model, top_k=top_k, scores=scores)
+        found = messages.predictions(await self._ask(self._inference.Classify, request, timeout))
+        return found[0] if is_one(images) else found
+
+    async def classify_stream(
+        self,
+        images: Iterable[Image] | AsyncIterable[Image],
+        *,
+        model: str,
+        top_k: int = 5,
+        scores: bool = False,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Prediction | PupilError]:
+        """As `Client.classify_stream`; the images may come from an async iterable."""
+        requests = (
+            messages.classify_request([image], model=model, top_k=top_k, scores=scores) async for image in _each(images)
+        )
+        async for response in self._converse(self._inference.ClassifyStream, requests, timeout):
+            yield messages.streamed_prediction(response)
+
+    async def pseudo_label(
+        self,
+        images: Iterable[Image] | AsyncIterable[Image],
+        *,
+        model: str,
+        precision: float = 0.99,
+        delta: float = 0.05,
+        guarantee: str = "pac",
+        threshold: float | None = None,
+        scores: bool = False,
+        timeout: float | None = None,
+    ) -> AsyncIterator[PseudoLabel]:
+        """As `Client.pseudo_label`; the images may come from an async iterable."""
+        plan = messages.label_plan(
+            model=model, precision=precision, delta=delta, guarantee=guarantee, threshold=threshold, scores=scores
+        )
+        promise = None
+        async for response in self._converse(self._inference.PseudoLabel, _label_requests(plan, images), timeout):
+            promise = promise or messages.certificate(response.certificate)
+            for label in messages.pseudo_labels(response, promise):
+                yield label
+
+    @overload
+    async def compare(
+        self,
+        images: Image,
+        *,
+        student: str,
+        teacher: str | None = None,
+        top_k: int = 5,
+        scores: bool = False,
+        timeout: float | None = None,
+    ) -> Comparison: ...
+
+    @overload
+    async def compare(
+        self,
+        images: Sequence[Image],
+        *,
+        student: str,
+        teacher: str | None = None,
+        top_k: int = 5,
+        scores: bool = False,
+        timeout: float | None = None,
+    ) -> list[Comparison]: ...
+
+    async def compare(
+        self,
+        images: Image | Sequence[Image],
+        *,
+        student: str,
+        teacher: str | None = None,
+        top_k: int = 5,
+        scores: bool = False,
+        timeout: float | None = None,
+    ) -> Comparison | list[Comparison]:
+        """As `Client.compare`."""
+        request = messages.compare_request(many(images), student=student, teacher=teacher, top_k=top_k, scores=scores)
+        found = messages.comparisons(await self._ask(self._inference.Compare, request, timeout))
+        return found[0] if is_one(images) else found
+
+    async def models(self) -> list[ModelInfo]:
+        """As `Client.models`."""
+        found = await self._ask(self._models.List, models_pb.ListModelsRequest())
+        return [messages.model_info(info) for info in found.models]
+
+    async def model(self, model: str) -> ModelInfo:
+        """As `Client.model`."""
+        request = models_pb.GetModelRequest(model=messages.model_spec(model))
+        return messages.model_info(await self._ask(self._models.Get, request))
+
+    async def load(self, model: str, *, keep_others: bool = False, timeout: float = LOAD_SECONDS) -> ModelInfo:
+        """As `Client.load`."""
+        request = messages.load_request(model, keep_others=keep_others)
+        return messages.model_info(await self._ask(self._models.Load, request, timeout, tries=1))
+
+    async def unload(self, model: str, *, timeout: float = LOAD_SECONDS) -> None:
+        """As `Client.unload`."""
+        await self._ask(self._models.Unload, messages.unload_request(model), timeout, tries=1)
+
+    async def set_alias(self, name: str, alias: str, version: int | None) -> None:
+        """As `Client.set_alias`."""
+        request = models_pb.SetAliasRequest(name=name, alias=alias, version=version or 0)
+        await self._ask(self._models.SetAlias, request, tries=1)
+
+    async def health(self, model: str = "") -> bool:
+        """As `Client.health`."""
+        return await self._ask(self._check, model)
+
+    async def _ask(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[Request, Answer]",
+        request: Request,
+        timeout: float | None = None,
+        *,
+        tries: int | None = None,
+    ) -> Answer:
+        seconds = self._timeout if timeout is None else timeout
+        attempts = Attempts(tries=tries or self._tries, timeout=seconds, budget=self._budget)
+        while True:
+            try:
+                answer = await method(request, timeout=attempts.left())
+            except grpc.RpcError as error:
+                problem = from_rpc(error, address=self.address, timeout=seconds)
+                pause = attempts.pause_after(problem)
+                if pause is None:
+                    raise problem from error
+                await asyncio.sleep(pause)
+            else:
+                attempts.answered()
+                return answer
+
+    async def _converse(
+        self,
+        method: "grpc.aio.StreamStreamMultiCallable[Request, Answer]",
+        requests: AsyncIterator[Request],
+        timeout: float | None,
+    ) -> AsyncIterator[Answer]:
+        patience = Patience(self.address, self._timeout if timeout is None else timeout)
+        call = method(patience.async_requests(requests))
+        answers = aiter(call)
+        try:
+            while (answer := await patience.answer(anext(answers, None))) is not None:
+                patience.check()
+                with patience.our_turn():
+                    yield answer
+        except grpc.RpcError as error:
+            raise from_rpc(error, address=self.address, timeout=patience.seconds) from error
+        finally:
+            call.cancel()
+        patience.check()
+
+
+async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+async def _label_requests(
+    plan: pb.LabelPlan, images: Iterable[Image] | AsyncIterable[Image]
+) -> AsyncIterator[pb.PseudoLabelRequest]:
+    yield pb.PseudoLabelRequest(plan=plan)
+    packer = Packer()
+    async for image in _each(images):
+        for full in packer.add(raw_image(image)):
+            yield pb.PseudoLabelRequest(images=full)
+    for full in packer.rest():
+        yield pb.PseudoLabelRequest(images=full)

@@ -1,0 +1,252 @@
+"""The client for programs with threads; `AsyncClient` in `aio.py` is its other face."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar, overload
+
+import grpc
+from pupil_proto.v1 import inference_pb2 as pb
+from pupil_proto.v1 import models_pb2 as models_pb
+from pupil_proto.v1.inference_pb2_grpc import InferenceStub
+from pupil_proto.v1.models_pb2_grpc import ModelsStub
+
+from pupil_client import health, messages
+from pupil_client.connection import OPTIONS, credentials
+from pupil_client.errors import PupilError, from_rpc
+from pupil_client.images import Image, Packer, is_one, many, raw_image
+from pupil_client.patience import Patience
+from pupil_client.results import Comparison, ModelInfo, Prediction, PseudoLabel
+from pupil_client.retries import Attempts, RetryBudget
+
+LOAD_SECONDS = 120.0  # reading, checking and warming a large model takes its time
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+
+class Client:
+    """Asks a Pupil server to classify, label and compare images.
+
+    A model is named `student` (its newest version), `student/2` or `student@stable` (an alias). An image is the
+    bytes of a file, its `Path`, or an array of uint8 pixels (height × width, or height × width × channels). One
+    image in gives one answer, a list gives a list. Every call ends: with its answer, or with a `PupilError` after
+    at most `timeout` seconds; on a stream that many seconds of silence. Calls that change nothing are tried up to
+    `tries` times where the server is unavailable or overloaded. `tls` is `True`, or a file with authorities.
+
+        with Client("localhost:50051") as client:
+            print(client.classify(Path("cat.jpg"), model="student").label)
+    """
+
+    def __init__(
+        self, address: str = "localhost:50051", *, timeout: float = 10.0, tries: int = 3, tls: bool | Path = False
+    ) -> None:
+        self.address = address
+        self._timeout = timeout
+        self._tries = tries
+        self._budget = RetryBudget()
+        secret = credentials(tls)
+        self._channel = (
+            grpc.secure_channel(address, secret, OPTIONS) if secret else grpc.insecure_channel(address, OPTIONS)
+        )
+        self._inference = InferenceStub(self._channel)
+        self._models = ModelsStub(self._channel)
+        self._check = self._channel.unary_unary(health.CHECK, health.health_request, health.is_serving)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection, and every call on it."""
+        self._channel.close()
+
+    @overload
+    def classify(
+        self, images: Image, *, model: str, top_k: int = 5, scores: bool = False, timeout: float | None = None
+    ) -> Prediction: ...
+
+    @overload
+    def classify(
+        self, images: Sequence[Image], *, model: str, top_k: int = 5, scores: bool = False, timeout: float | None = None
+    ) -> list[Prediction]: ...
+
+    def classify(
+        self,
+        images: Image | Sequence[Image],
+        *,
+        model: str,
+        top_k: int = 5,
+        scores: bool = False,
+        timeout: float | None = None,
+    ) -> Prediction | list[Prediction]:
+        """The best `top_k` classes of one image or of several; with `scores` also the whole distribution."""
+        request = messages.classify_request(many(images), model=model, top_k=top_k, scores=scores)
+        found = messages.predictions(self._ask(self._inference.Classify, request, timeout))
+        return found[0] if is_one(images) else found
+
+    def classify_stream(
+        self,
+        images: Iterable[Image],
+        *,
+        model: str,
+        top_k: int = 5,
+        scores: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[Prediction | PupilError]:
+        """One answer an image, in order, while images still go out; an image that fails gives its error instead."""
+        requests = (messages.classify_request([image], model=model, top_k=top_k, scores=scores) for image in images)
+        for response in self._converse(self._inference.ClassifyStream, requests, timeout):
+            yield messages.streamed_prediction(response)
+
+    def pseudo_label(
+        self,
+        images: Iterable[Image],
+        *,
+        model: str,
+        precision: float = 0.99,
+        delta: float = 0.05,
+        guarantee: str = "pac",
+        threshold: float | None = None,
+        scores: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[PseudoLabel]:
+        """A label or an abstention for every image, in order, all under one promise.
+
+        `guarantee` is `pac` (with probability 1 - `delta`, at least `precision` of the accepted labels are right),
+        `fdr` (in expectation at least `precision` of this pool's accepted labels are right; the answers come when
+        all images are out), `fixed` (accepted from `threshold` on) or `none`. Raises `NotCertified` where the
+        model's calibration images cannot carry the promise.
+        """
+        plan = messages.label_plan(
+            model=model, precision=precision, delta=delta, guarantee=guarantee, threshold=threshold, scores=scores
+        )
+        promise = None
+        for response in self._converse(self._inference.PseudoLabel, _label_requests(plan, images), timeout):
+            promise = promise or messages.certificate(response.certificate)
+            yield from messages.pseudo_labels(response, promise)
+
+    @overload
+    def compare(
+        self,
+        images: Image,
+        *,
+        student: str,
+        teacher: str | None = None,
+        top_k: int = 5,
+        scores: bool = False,
+        timeout: float | None = None,
+    ) -> Comparison: ...
+
+    @overload
+    def compare(
+        self,
+        images: Sequence[Image],
+        *,
+        student: str,
+        teacher: str | None = None,
+        top_k: int = 5,
+        scores: bool = False,
+        timeout: float | None = None,
+    ) -> list[Comparison]: ...
+
+    def compare(
+        self,
+        images: Image | Sequence[Image],
+        *,
+        student: str,
+        teacher: str | None = None,
+        top_k: int = 5,
+        scores: bool = False,
+        timeout: float | None = None,
+    ) -> Comparison | list[Comparison]:
+        """Both models on the same images; without `teacher`, the one that the student's bundle names."""
+        request = messages.compare_request(many(images), student=student, teacher=teacher, top_k=top_k, scores=scores)
+        found = messages.comparisons(self._ask(self._inference.Compare, request, timeout))
+        return found[0] if is_one(images) else found
+
+    def models(self) -> list[ModelInfo]:
+        """Every version in the repository, by name, then version."""
+        found = self._ask(self._models.List, models_pb.ListModelsRequest())
+        return [messages.model_info(info) for info in found.models]
+
+    def model(self, model: str) -> ModelInfo:
+        """One loaded version in full."""
+        request = models_pb.GetModelRequest(model=messages.model_spec(model))
+        return messages.model_info(self._ask(self._models.Get, request))
+
+    def load(self, model: str, *, keep_others: bool = False, timeout: float = LOAD_SECONDS) -> ModelInfo:
+        """Loads and checks `student/2` (or the newest `student`), then points the name at it; never tried twice."""
+        request = messages.load_request(model, keep_others=keep_others)
+        return messages.model_info(self._ask(self._models.Load, request, timeout, tries=1))
+
+    def unload(self, model: str, *, timeout: float = LOAD_SECONDS) -> None:
+        """Finishes what is in flight on `student/2` (or on every `student`), then frees it; never tried twice."""
+        self._ask(self._models.Unload, messages.unload_request(model), timeout, tries=1)
+
+    def set_alias(self, name: str, alias: str, version: int | None) -> None:
+        """Points `name@alias` at a loaded version; `None` removes the alias. Never tried twice."""
+        request = models_pb.SetAliasRequest(name=name, alias=alias, version=version or 0)
+        self._ask(self._models.SetAlias, request, tries=1)
+
+    def health(self, model: str = "") -> bool:
+        """Whether the model, or without a name the server, answers requests now (`grpc.health.v1`)."""
+        return self._ask(self._check, model)
+
+    def _ask(
+        self,
+        method: "grpc.UnaryUnaryMultiCallable[Request, Answer]",
+        request: Request,
+        timeout: float | None = None,
+        *,
+        tries: int | None = None,
+    ) -> Answer:
+        seconds = self._timeout if timeout is None else timeout
+        attempts = Attempts(tries=tries or self._tries, timeout=seconds, budget=self._budget)
+        while True:
+            try:
+                answer = method(request, timeout=attempts.left())
+            except grpc.RpcError as error:
+                problem = from_rpc(error, address=self.address, timeout=seconds)
+                pause = attempts.pause_after(problem)
+                if pause is None:
+                    raise problem from error
+                time.sleep(pause)
+            else:
+                attempts.answered()
+                return answer
+
+    def _converse(
+        self,
+        method: "grpc.StreamStreamMultiCallable[Request, Answer]",
+        requests: Iterator[Request],
+        timeout: float | None,
+    ) -> Iterator[Answer]:
+        patience = Patience(self.address, self._timeout if timeout is None else timeout)
+        call = method(patience.requests(requests))
+        with patience.watch(call.cancel) as over:
+            try:
+                for answer in call:
+                    patience.check()
+                    with patience.our_turn():
+                        yield answer
+            except grpc.RpcError as error:
+                if over.is_set():
+                    raise patience.silence() from error
+                raise from_rpc(error, address=self.address, timeout=patience.seconds) from error
+            finally:
+                call.cancel()
+        patience.check()
+
+
+def _label_requests(plan: pb.LabelPlan, images: Iterable[Image]) -> Iterator[pb.PseudoLabelRequest]:
+    yield pb.PseudoLabelRequest(plan=plan)
+    packer = Packer()
+    for image in images:
+        for full in packer.add(raw_image(image)):
+            yield pb.PseudoLabelRequest(images=full)
+    for full in packer.rest():
+        yield pb.PseudoLabelRequest(images=full)

@@ -1,0 +1,97 @@
+"""What can go wrong, in the caller's words; no `grpc.RpcError` leaves this package.
+
+PupilError
+├── BadRequest         an image or a value that is refused: which one, what was found, what is wanted
+├── NotFound           no such model, version or alias, with the names that exist
+├── NotCertified       no certificate for the asked precision, with what it would take
+├── Overloaded         a queue is full; `retry_after` says when to come back
+├── DeadlineExceeded   no answer in time; the work was not done
+├── Unavailable        no server there, or it is loading or draining
+└── ServerError        the server's own fault, with the id to look for in its log
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+
+Metadata = Mapping[str, str | bytes]
+
+
+class PupilError(Exception):
+    """What every error of this package is.
+
+    `retry_after` is the number of seconds after which the server wants to be asked again, where it said so.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class BadRequest(PupilError):
+    """An image or a value that is refused."""
+
+
+class NotFound(PupilError):
+    """No such model, version or alias."""
+
+
+class NotCertified(PupilError):
+    """No certificate for the asked precision."""
+
+
+class Overloaded(PupilError):
+    """A queue of the server is full."""
+
+
+class DeadlineExceeded(PupilError):
+    """No answer in time; the work was not done."""
+
+
+class Unavailable(PupilError):
+    """No server there, or it is loading or draining."""
+
+
+class ServerError(PupilError):
+    """The server's own fault."""
+
+
+ERRORS: dict[grpc.StatusCode, type[PupilError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.FAILED_PRECONDITION: NotCertified,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+}
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def from_status(code: grpc.StatusCode, details: str, trailing: Metadata | None = None) -> PupilError:
+    """The error that a status stands for; a status without one of its own is a `ServerError`."""
+    kind = ERRORS.get(code, ServerError)
+    message = details or code.name.lower().replace("_", " ")
+    return kind(message, retry_after=_retry_after(trailing or {}))
+
+
+def from_stream(code: int, message: str) -> PupilError:
+    """The error that stands in an answer's place on a stream."""
+    return from_status(CODES.get(code, grpc.StatusCode.UNKNOWN), message)
+
+
+def from_rpc(error: grpc.RpcError, *, address: str, timeout: float) -> PupilError:
+    """The error behind a failed call; where gRPC's own words would say little, it names the server."""
+    code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        details = f"no answer from {address} within {timeout:g} s"
+    if code is grpc.StatusCode.UNAVAILABLE:
+        unreachable = details.startswith("failed to connect")
+        details = f"no server at {address}" if unreachable else f"{address} is unavailable: {details}"
+    trailing: Any = error.trailing_metadata() or ()  # pairs, whose types differ between grpc and grpc.aio
+    return from_status(code, details, dict(trailing))
+
+
+def _retry_after(trailing: Metadata) -> float | None:
+    milliseconds = str(trailing.get("retry-after-ms", ""))
+    return int(milliseconds) / 1000 if milliseconds.isdecimal() else None

@@ -1,0 +1,168 @@
+"""Requests built and answers read: the body that `Client` and `AsyncClient` share. No input or output here."""
+
+from collections.abc import Sequence
+
+from pupil_proto.v1 import inference_pb2 as pb
+from pupil_proto.v1 import models_pb2 as models_pb
+
+from pupil_client.errors import BadRequest, PupilError, from_stream
+from pupil_client.images import Image, images_message, raw_image
+from pupil_client.results import AnsweredBy, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, ScoredClass
+
+GUARANTEES = {"pac": pb.GUARANTEE_PAC, "fdr": pb.GUARANTEE_FDR, "fixed": pb.GUARANTEE_FIXED, "none": pb.GUARANTEE_NONE}
+GUARANTEE_NAMES = {value: name for name, value in GUARANTEES.items()}
+
+
+def model_spec(model: str) -> pb.ModelSpec:
+    """Which model answers: `student` (its newest version), `student/2` or `student@stable` (an alias)."""
+    name, slash, version = model.partition("/")
+    if slash:
+        return pb.ModelSpec(name=name, version=_whole_number(model, version))
+    name, at, alias = model.partition("@")
+    if at and not alias:
+        raise BadRequest(f"model {model!r}: an alias is missing after the @")
+    return pb.ModelSpec(name=name, alias=alias) if at else pb.ModelSpec(name=name)
+
+
+def _whole_number(model: str, version: str) -> int:
+    if not version.isdecimal() or int(version) < 1:
+        raise BadRequest(f"model {model!r}: the version after the / is a whole number from 1 on, not {version!r}")
+    return int(version)
+
+
+def _images(images: Sequence[Image]) -> pb.Images:
+    return images_message([raw_image(image) for image in images])
+
+
+def classify_request(images: Sequence[Image], *, model: str, top_k: int, scores: bool) -> pb.ClassifyRequest:
+    """The best `top_k` classes of a few images."""
+    return pb.ClassifyRequest(model=model_spec(model), images=_images(images), top_k=top_k, scores=scores)
+
+
+def compare_request(
+    images: Sequence[Image], *, student: str, teacher: str | None, top_k: int, scores: bool
+) -> pb.CompareRequest:
+    """Both models on a few images; without a teacher, the one that the student's bundle names."""
+    request = pb.CompareRequest(student=model_spec(student), images=_images(images), top_k=top_k, scores=scores)
+    if teacher is not None:
+        request.teacher.CopyFrom(model_spec(teacher))
+    return request
+
+
+def label_plan(
+    *, model: str, precision: float, delta: float, guarantee: str, threshold: float | None, scores: bool
+) -> pb.LabelPlan:
+    """Under which promise a label is accepted."""
+    if guarantee not in GUARANTEES:
+        raise BadRequest(f"guarantee {guarantee!r}: one of {', '.join(GUARANTEES)} is wanted")
+    if (guarantee == "fixed") != (threshold is not None):
+        raise BadRequest("a threshold goes with guarantee 'fixed', and with no other")
+    plan = pb.LabelPlan(model=model_spec(model), guarantee=GUARANTEES[guarantee], scores=scores)
+    if guarantee in ("pac", "fdr"):
+        plan.precision = precision
+    if guarantee == "pac":
+        plan.delta = delta
+    if threshold is not None:
+        plan.threshold = threshold
+    return plan
+
+
+def load_request(model: str, *, keep_others: bool) -> models_pb.LoadModelRequest:
+    """Loads `student/2`, or the newest version of `student`."""
+    spec = _without_alias(model)
+    return models_pb.LoadModelRequest(name=spec.name, version=spec.version, keep_others=keep_others)
+
+
+def unload_request(model: str) -> models_pb.UnloadModelRequest:
+    """Unloads `student/2`, or every version of `student`."""
+    spec = _without_alias(model)
+    return models_pb.UnloadModelRequest(name=spec.name, version=spec.version)
+
+
+def _without_alias(model: str) -> pb.ModelSpec:
+    spec = model_spec(model)
+    if spec.alias:
+        raise BadRequest(f"model {model!r}: name the version (name/version), not an alias")
+    return spec
+
+
+def predictions(response: pb.ClassifyResponse) -> list[Prediction]:
+    """One prediction an image, in order."""
+    by = answered_by(response.answered_by)
+    return [_prediction(prediction, by) for prediction in response.predictions]
+
+
+def streamed_prediction(response: pb.ClassifyResponse) -> Prediction | PupilError:
+    """The prediction of a request with one image, or the error in its place."""
+    if response.HasField("error"):
+        return from_stream(response.error.code, response.error.message)
+    return predictions(response)[0]
+
+
+def comparisons(response: pb.CompareResponse) -> list[Comparison]:
+    """One comparison an image, in order."""
+    student, teacher = answered_by(response.student), answered_by(response.teacher)
+    return [
+        Comparison(_prediction(each.student, student), _prediction(each.teacher, teacher), each.agree, each.kl)
+        for each in response.comparisons
+    ]
+
+
+def pseudo_labels(response: pb.PseudoLabelResponse, promise: Certificate) -> list[PseudoLabel]:
+    """One label an image, in order."""
+    by = answered_by(response.answered_by)
+    return [_pseudo_label(label, promise, by) for label in response.labels]
+
+
+def _pseudo_label(label: pb.PseudoLabel, promise: Certificate, by: AnsweredBy) -> PseudoLabel:
+    if label.HasField("error"):
+        return PseudoLabel(prediction=None, accepted=False, certificate=promise, error=label.error.message)
+    return PseudoLabel(_prediction(label.prediction, by), label.accepted, promise, error=None)
+
+
+def answered_by(by: pb.AnsweredBy) -> AnsweredBy:
+    """Who answered."""
+    return AnsweredBy(by.model, by.version, by.precision, by.fingerprint, by.queue_seconds, by.compute_seconds)
+
+
+def certificate(found: pb.Certificate) -> Certificate:
+    """The promise and its counts."""
+    return Certificate(
+        guarantee=GUARANTEE_NAMES.get(found.guarantee, "none"),
+        precision=found.precision,
+        delta=found.delta,
+        threshold=found.threshold,
+        calibration=found.calibration,
+        accepted=found.accepted,
+        wrong=found.wrong,
+        p_value=found.p_value,
+        coverage=found.coverage,
+        fingerprint=found.fingerprint,
+    )
+
+
+def model_info(found: models_pb.ModelInfo) -> ModelInfo:
+    """One version in the repository."""
+    return ModelInfo(
+        name=found.name,
+        version=found.version,
+        state=models_pb.State.Name(found.state).removeprefix("STATE_").lower(),
+        reason=found.reason,
+        aliases=tuple(found.aliases),
+        classes=tuple(found.classes),
+        height=found.height,
+        width=found.width,
+        channels=found.channels,
+        precision=found.precision,
+        device=found.device,
+        fingerprint=found.fingerprint,
+        teacher=found.teacher,
+        certificates=tuple(certificate(each) for each in found.certificates),
+        created=found.created,
+        max_batch_images=found.max_batch_images,
+    )
+
+
+def _prediction(found: pb.Prediction, by: AnsweredBy) -> Prediction:
+    top = tuple(ScoredClass(each.label, each.index, each.score) for each in found.top)
+    return Prediction(top[0].label, top[0].score, top, tuple(found.scores), by)

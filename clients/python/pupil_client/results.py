@@ -1,0 +1,96 @@
+"""What a server's answers become: plain frozen values that know nothing of gRPC."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredBy:
+    """Who answered, and what it took."""
+
+    model: str
+    version: int
+    precision: str
+    fingerprint: str
+    queue_seconds: float
+    compute_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredClass:
+    """One class with its calibrated probability; `index` is its place in the model's classes."""
+
+    label: str
+    index: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The label of one image with its confidence, the best classes, and the whole distribution if asked for."""
+
+    label: str
+    confidence: float
+    top: tuple[ScoredClass, ...]  # best first
+    scores: tuple[float, ...]  # in the order of the model's classes; empty unless asked for
+    answered_by: AnsweredBy
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A threshold together with the promise that it carries and the counts that prove it."""
+
+    guarantee: str  # pac, fdr, fixed or none
+    precision: float
+    delta: float
+    threshold: float
+    calibration: int
+    accepted: int
+    wrong: int
+    p_value: float
+    coverage: float
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class PseudoLabel:
+    """A prediction, whether the promise lets it count as a label, and the certificate behind that.
+
+    An image that could not be read has an `error` and no prediction.
+    """
+
+    prediction: Prediction | None
+    accepted: bool
+    certificate: Certificate
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Student and teacher on one image; `kl` is KL(teacher || student) of their scores, in nats."""
+
+    student: Prediction
+    teacher: Prediction
+    agree: bool
+    kl: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One version in the repository; `reason` says why it failed, the fields from `classes` on need it loaded."""
+
+    name: str
+    version: int
+    state: str  # unloaded, loading, ready, unloading or failed
+    reason: str
+    aliases: tuple[str, ...]
+    classes: tuple[str, ...]
+    height: int
+    width: int
+    channels: int
+    precision: str
+    device: str
+    fingerprint: str
+    teacher: str
+    certificates: tuple[Certificate, ...]
+    created: str
+    max_batch_images: int
