@@ -1,0 +1,116 @@
+"""`pupil train`, `pupil distill` and `pupil evaluate`."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pupil_training.recipe import Recipe
+
+RECIPE = click.argument("recipe")
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]…")
+OUT = click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/<recipe's name>]")
+RESUME = click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
+FORCE = click.option("--force", is_flag=True, help="Train again over a finished run.")
+
+
+@click.command()
+@RECIPE
+@OVERRIDES
+@OUT
+@RESUME
+@FORCE
+def train(recipe: str, overrides: tuple[str, ...], out: Path | None, resume: bool, force: bool) -> None:
+    """Train a model on labels.
+
+    RECIPE is a TOML file or the name of a shipped recipe; key=value overrides its settings.
+
+    Example: pupil train digits_teacher data.root=demo/digits --out runs/teacher
+    """
+    with _one_line_errors():
+        from pupil_training.recipe import load_recipe
+
+        settings = load_recipe(recipe, overrides)
+        if settings.distill.teacher is not None:
+            raise click.ClickException(f"{recipe} names a teacher ({settings.distill.teacher}): use pupil distill")
+        _train(settings, out, resume, force)
+
+
+@click.command()
+@RECIPE
+@OVERRIDES
+@OUT
+@RESUME
+@FORCE
+def distill(recipe: str, overrides: tuple[str, ...], out: Path | None, resume: bool, force: bool) -> None:
+    """Train a student to follow a teacher, which is the run named by distill.teacher.
+
+    RECIPE is a TOML file or the name of a shipped recipe; key=value overrides its settings.
+
+    Example: pupil distill digits_student_distilled distill.teacher=runs/teacher data.root=demo/digits
+    """
+    with _one_line_errors():
+        from pupil_training.recipe import load_recipe
+
+        settings = load_recipe(recipe, overrides)
+        how = settings.distill
+        if how.teacher is None:
+            raise click.ClickException(f"{recipe} names no teacher: add distill.teacher=RUN, or use pupil train")
+        formula = f"{how.hard_weight} · CE(labels) + {how.soft_weight} · {how.temperature}² · KL(teacher ‖ student)"
+        click.echo(f"loss = {formula} at temperature {how.temperature}, {how.logits} logits of {how.teacher}", err=True)
+        _train(settings, out, resume, force)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=click.Path(path_type=Path))
+@click.option("--split", default="test", show_default=True, help="train, validation, calibration or test.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a run.")
+def evaluate(runs: tuple[Path, ...], split: str, as_json: bool) -> None:
+    """Accuracy with its 95 % interval, calibration, and agreement with the teacher.
+
+    The only place where training reads the test split.
+
+    Example: pupil evaluate runs/teacher runs/student --json
+    """
+    with _one_line_errors():
+        from pupil_training.judge import evaluate_run
+
+        for folder in runs:
+            report = evaluate_run(folder, split)
+            click.echo(json.dumps(report) if as_json else _sentence(report))
+
+
+def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> None:
+    from pupil_training.loop import train
+
+    run = train(recipe, out or Path("runs") / recipe.name, resume=resume, force=force)
+    right = run.result["metrics"]["validation_accuracy"]
+    seconds = run.result["seconds"]
+    click.echo(f"{right['right']} of {right['of']} validation images right after {seconds:.0f} s", err=True)
+    click.echo(run.folder)
+
+
+def _sentence(report: dict[str, Any]) -> str:
+    counted, (low, high) = report["accuracy"], report["interval"]
+    share = counted["right"] / counted["of"]
+    line = f"{report['run']}: {share:.2%} ({low:.2%} to {high:.2%}) of {counted['of']} {report['split']} images, "
+    line += f"NLL {report['nll']:.4f}, ECE {report['ece']:.4f}"
+    if "agreement" in report:
+        same = report["agreement"]["right"] / report["agreement"]["of"]
+        line += f", agrees with {report['teacher']} on {same:.2%}, KL {report['kl']:.4f}"
+    return line
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """What the user can mend leaves as one line, with exit code 1."""
+    from pupil_training.errors import TrainingError
+
+    try:
+        yield
+    except (TrainingError, FloatingPointError, OSError) as error:
+        raise click.ClickException(str(error)) from None

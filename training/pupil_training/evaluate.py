@@ -1,0 +1,65 @@
+"""How good a model is, and how close to its teacher."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pupil_trust import expected_calibration_error, wilson_interval
+from torch import Tensor, nn
+
+from pupil_training.augment import to_pixels
+
+Metrics = Mapping[str, Any]
+
+
+class Counted(NamedTuple):
+    """A share with the counts behind it."""
+
+    right: int
+    of: int
+
+    @property
+    def share(self) -> float:
+        return self.right / self.of
+
+
+def logits_of(model: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
+    """Logits (N, K), on the CPU, of uint8 images (N, H, W, C); the model's mode is left as it was."""
+    training = model.training
+    device = next(model.parameters()).device
+    model.eval()
+    with torch.no_grad():
+        logits = [model(to_pixels(batch.to(device))).cpu() for batch in torch.split(images, batch_size)]
+    model.train(training)
+    return torch.cat(logits)
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Counted:
+    """How many images have their label as the best class."""
+    return Counted(int((logits.argmax(1) == labels).sum()), len(labels))
+
+
+def calibration(logits: Tensor, labels: Tensor, temperature: float) -> dict[str, float]:
+    """Negative log-likelihood in nats and expected calibration error, of softmax(logits / temperature)."""
+    log_scores = F.log_softmax(logits.double() / temperature, dim=1)
+    confidence, predicted = log_scores.exp().max(1)
+    correct = (predicted == labels).numpy()
+    return {
+        "nll": F.nll_loss(log_scores, labels).item(),
+        "ece": float(expected_calibration_error(confidence.numpy(), correct, bins=15)),
+    }
+
+
+def closeness(logits: Tensor, temperature: float, teacher_logits: Tensor, teacher_temperature: float) -> Metrics:
+    """Agreement on the best class, and the mean KL(teacher ‖ student) of calibrated scores in nats."""
+    ours = F.log_softmax(logits.double() / temperature, dim=1)
+    theirs = F.log_softmax(teacher_logits.double() / teacher_temperature, dim=1)
+    kl = F.kl_div(ours, theirs, log_target=True, reduction="batchmean").item()
+    return {"agreement": accuracy(logits, teacher_logits.argmax(1))._asdict(), "kl": kl}
+
+
+def interval(counted: Counted) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    low, high = wilson_interval(counted.right, counted.of, confidence=0.95)
+    return float(low), float(high)

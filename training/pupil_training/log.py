@@ -1,0 +1,64 @@
+"""What a run says while it goes: metrics.jsonl for machines, a progress bar on standard error for people."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from pupil_training.files import written_whole
+from pupil_training.recipe import Recipe
+
+
+class RunLog:
+    """One line of metrics.jsonl a log step, and the bar."""
+
+    def __init__(self, folder: Path, recipe: Recipe, first_step: int) -> None:
+        self._path = folder / "metrics.jsonl"
+        self._keep_lines_before(first_step)
+        self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        self._last_line = first_step - 1
+        self._shown: dict[str, str] = {}
+        self._bar = tqdm(
+            range(first_step, recipe.steps + 1),
+            desc=recipe.name,
+            initial=first_step - 1,
+            total=recipe.steps,
+            unit="step",
+            disable=None,  # silent where standard error is not a terminal
+        )
+
+    def steps(self) -> Iterable[int]:
+        """The steps that are left to do, shown as they go by."""
+        return self._bar
+
+    def write(self, step: int, **metrics: float) -> None:
+        """Adds a line, and shows the loss and the accuracy on the bar."""
+        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._last_line = step
+        self._shown |= {name.removeprefix("validation_"): f"{value:.4g}" for name, value in metrics.items()}
+        self._shown.pop("learning_rate", None)
+        self._bar.set_postfix(self._shown)
+
+    def since_last_line(self, step: int) -> str:
+        """Where something happened that was noticed at `step`."""
+        return f"between steps {self._last_line + 1} and {step}"
+
+    def _keep_lines_before(self, first_step: int) -> None:
+        """Drops what an interrupted run wrote after its last checkpoint; it will be written again."""
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        with written_whole(self._path) as file:
+            for line in lines:
+                if line.endswith("}") and json.loads(line)["step"] < first_step:
+                    file.write(f"{line}\n".encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        self._file.close()

@@ -1,0 +1,36 @@
+"""Nets by name."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from pupil_training.errors import RecipeError
+from pupil_training.models.classifier import Classifier, InputSize
+from pupil_training.models.lenet import lenet5, lenet5_1998
+from pupil_training.models.vgg import vgg
+from pupil_training.models.zoo import torchvision_names, zoo
+from pupil_training.recipe import ModelSettings
+
+__all__ = ["MODELS", "Classifier", "InputSize", "build_net"]
+
+Builder = Callable[[ModelSettings, InputSize, int], nn.Module]
+
+MODELS: dict[str, Builder] = {
+    "lenet5": lenet5,
+    "lenet5-1998": lenet5_1998,
+    "vgg": vgg,
+    **{f"torchvision/{name}": zoo for name in torchvision_names()},
+}
+
+
+def build_net(model: ModelSettings, size: InputSize, classes: int) -> nn.Module:
+    """A fresh net that maps normalised pixels (N, C, H, W) to logits (N, classes).
+
+    Raises RecipeError: an unknown name (with the names that exist), or an input that the net cannot take.
+    """
+    try:
+        builder = MODELS[model.name]
+    except KeyError:
+        names = ", ".join(MODELS)
+        raise RecipeError(f"no model is called '{model.name}'; there are {names}") from None
+    return builder(model, size, classes)

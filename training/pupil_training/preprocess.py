@@ -1,0 +1,67 @@
+"""One picture to the model's pixels, by the `resize` rule of docs/files.md that the server follows too."""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from pupil_training.errors import DataError
+from pupil_training.recipe import DataSettings
+
+MOST_PIXELS = 64_000_000  # checked on the header, before the pixels exist
+INTERPOLATION = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+class UnreadableImage(DataError):
+    """Not an image, truncated, or too large; the caller knows the file's name."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Decode, turn by EXIF, convert, resize, crop."""
+
+    height: int
+    width: int
+    channels: int
+    shortest_side: int
+    interpolation: str
+
+    @classmethod
+    def of(cls, data: DataSettings) -> "Preprocess":
+        shortest_side = data.shortest_side or max(data.height, data.width)
+        return cls(data.height, data.width, data.channels, shortest_side, data.interpolation)
+
+    @property
+    def resize(self) -> dict[str, Any]:
+        """The rule as bundle.json states it."""
+        return {"shortest_side": self.shortest_side, "crop": "center", "interpolation": self.interpolation}
+
+    def decode(self, file: bytes) -> NDArray[np.uint8]:
+        """Pixels (H, W, C) of one image file. Raises UnreadableImage."""
+        try:
+            with Image.open(io.BytesIO(file)) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise UnreadableImage(f"{image.width}×{image.height} pixels are more than {MOST_PIXELS:,}")
+                return self.fit(ImageOps.exif_transpose(image))
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+            raise UnreadableImage(f"not a readable image ({error})") from None
+
+    def fit(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Pixels (H, W, C) of an upright picture."""
+        image.info.pop("transparency", None)  # Pillow would drop it too, with a warning
+        image = self._shrink(image.convert("L" if self.channels == 1 else "RGB"))
+        left, top = (image.width - self.width) // 2, (image.height - self.height) // 2
+        image = image.crop((left, top, left + self.width, top + self.height))
+        return np.array(image, dtype=np.uint8).reshape(self.height, self.width, self.channels)
+
+    def _shrink(self, image: Image.Image) -> Image.Image:
+        shorter = min(image.size)
+        if shorter == self.shortest_side:
+            return image
+        width, height = (max(self.shortest_side, round(side * self.shortest_side / shorter)) for side in image.size)
+        if width * height > MOST_PIXELS:  # a line of 1 × 50,000,000 pixels grows here
+            raise UnreadableImage(f"{image.width}×{image.height} pixels are too far from a square")
+        return image.resize((width, height), INTERPOLATION[self.interpolation])

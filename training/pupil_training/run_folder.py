@@ -1,0 +1,111 @@
+"""A run's folder: opened before training, completed after it."""
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pupil_trust import fit_temperature
+
+from pupil_training import checkpoint
+from pupil_training.checkpoint import Checkpoint
+from pupil_training.data.training import TrainingData
+from pupil_training.errors import RunError
+from pupil_training.evaluate import accuracy, calibration, closeness, logits_of
+from pupil_training.files import write_json
+from pupil_training.models import Classifier
+from pupil_training.models.cost import multiply_adds, parameters
+from pupil_training.preprocess import Preprocess
+from pupil_training.recipe import Recipe
+from pupil_training.runs import Run, load_recipe_json
+
+FORMAT = 1
+
+
+def open_run(recipe: Recipe, folder: Path, *, resume: bool, force: bool) -> Checkpoint | None:
+    """Makes the folder ready; the checkpoint to go on from, if any.
+
+    Raises RunError: a finished run is in the way, or the interrupted one had another recipe.
+    """
+    finished = (folder / "result.json").exists()
+    if finished and not force:
+        raise RunError(f"{folder}: holds a finished run; choose another --out, or --force to train it again")
+    saved = folder / "checkpoint.pt"
+    if resume and saved.exists() and not finished:
+        _check_same(recipe, load_recipe_json(folder), folder)
+        return checkpoint.load(saved)
+    for name in ("result.json", "checkpoint.pt", "metrics.jsonl"):  # of the run that was here before
+        (folder / name).unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
+    return None
+
+
+def finish(
+    folder: Path, recipe: Recipe, model: Classifier, data: TrainingData, teacher: Run | None, seconds: float
+) -> Run:
+    """The run, its temperature fitted on the validation split and its result.json written."""
+    model.eval()
+    logits = logits_of(model, data.validation.images)
+    temperature = fit_temperature(logits.double().numpy(), data.validation_labels.numpy())
+    model.temperature.fill_(temperature)
+    last = checkpoint.load(folder / "checkpoint.pt")
+    checkpoint.save(folder / "checkpoint.pt", replace(last, model=model.state_dict()))
+    result = {
+        "format": FORMAT,
+        "name": recipe.name,
+        "classes": list(data.classes),
+        "input": model.input._asdict(),
+        "resize": Preprocess.of(recipe.data).resize,
+        "temperature": model.temperature.item(),
+        "parameters": parameters(model),
+        "multiply_adds": multiply_adds(model),
+        "seed": recipe.seed,
+        "steps": recipe.steps,
+        "seconds": round(seconds, 1),
+        "metrics": _metrics(logits, model, data, teacher),
+        "images": data.counts,
+        "data": data.sha256,
+        "teacher": None if teacher is None else _named(teacher, folder),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("pupil", "torch")}},
+    }
+    write_json(folder / "result.json", result)
+    return Run(folder, recipe, model, result)
+
+
+def _metrics(logits: torch.Tensor, model: Classifier, data: TrainingData, teacher: Run | None) -> dict[str, Any]:
+    temperature = model.temperature.item()
+    labels = data.validation_labels
+    metrics: dict[str, Any] = {"accuracy": accuracy(logits, labels)._asdict()}
+    metrics |= calibration(logits, labels, temperature)
+    if teacher is not None:
+        theirs = logits_of(teacher.model.cpu(), data.validation.images)
+        metrics |= closeness(logits, temperature, theirs, teacher.model.temperature.item())
+    return {f"validation_{name}": value for name, value in metrics.items()}
+
+
+def _named(teacher: Run, folder: Path) -> dict[str, str]:
+    """Where the teacher is, seen from the student's folder, and which weights it had."""
+    weights = hashlib.sha256((teacher.folder / "checkpoint.pt").read_bytes()).hexdigest()
+    return {"name": teacher.recipe.name, "run": os.path.relpath(teacher.folder, folder), "checkpoint": weights}
+
+
+def _check_same(recipe: Recipe, before: Recipe, folder: Path) -> None:
+    ours, theirs = _flat(recipe.model_dump(mode="json")), _flat(before.model_dump(mode="json"))
+    differ = [
+        f"{name}={value} (it was {theirs.get(name)})" for name, value in ours.items() if value != theirs.get(name)
+    ]
+    if differ:
+        raise RunError(f"{folder}: cannot resume with other settings: {', '.join(differ)}")
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
