@@ -3,25 +3,26 @@
 # ruff: noqa: ASYNC109  # the same words as in `Client`: a call's `timeout` travels to the server
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, overload
 
 import grpc
+
+from pupil_client import health, messages
+from pupil_client.client import LOAD_SECONDS
+from pupil_client.connection import open_async_channel, open_channel
+from pupil_client.conversation import Conversation
+from pupil_client.errors import PupilError, from_rpc
+from pupil_client.images import Image, Packer, is_one, many, raw_image
+from pupil_client.results import Comparison, ModelInfo, Prediction, PseudoLabel
+from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
 from pupil_proto.v1.inference_pb2_grpc import InferenceStub
 from pupil_proto.v1.models_pb2_grpc import ModelsStub
-
-from pupil_client import health, messages
-from pupil_client.client import LOAD_SECONDS
-from pupil_client.connection import OPTIONS, credentials
-from pupil_client.errors import PupilError, from_rpc
-from pupil_client.images import Image, Packer, is_one, many, raw_image
-from pupil_client.patience import Patience
-from pupil_client.results import Comparison, ModelInfo, Prediction, PseudoLabel
-from pupil_client.retries import Attempts, RetryBudget
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -30,6 +31,9 @@ Item = TypeVar("Item")
 
 class AsyncClient:
     """`Client` for asyncio. Made inside the running loop, because its channel belongs to that loop.
+
+    Streams run in a thread of their own, on a second channel: grpc.aio says INTERNAL instead of a stream's status
+    when a write fails while the server ends it (grpc/grpc#36066).
 
     async with AsyncClient("localhost:50051") as client:
         print((await client.classify(Path("cat.jpg"), model="student")).label)
@@ -43,11 +47,10 @@ class AsyncClient:
         self._timeout = timeout
         self._tries = tries
         self._budget = RetryBudget()
-        secret = credentials(tls)
-        self._channel = (
-            grpc.aio.secure_channel(address, secret, OPTIONS) if secret else grpc.aio.insecure_channel(address, OPTIONS)
-        )
+        self._channel = open_async_channel(address, tls)
+        self._stream_channel = open_channel(address, tls)
         self._inference = InferenceStub(self._channel)
+        self._streams = InferenceStub(self._stream_channel)
         self._models = ModelsStub(self._channel)
         self._check = self._channel.unary_unary(health.CHECK, health.health_request, health.is_serving)
 
@@ -61,6 +64,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Ends the connection, and every call on it."""
+        self._stream_channel.close()
         await self._channel.close()
 
     @overload
@@ -100,7 +104,7 @@ class AsyncClient:
         requests = (
             messages.classify_request([image], model=model, top_k=top_k, scores=scores) async for image in _each(images)
         )
-        async for response in self._converse(self._inference.ClassifyStream, requests, timeout):
+        async for response in self._converse(self._streams.ClassifyStream, requests, timeout):
             yield messages.streamed_prediction(response)
 
     async def pseudo_label(
@@ -120,7 +124,7 @@ class AsyncClient:
             model=model, precision=precision, delta=delta, guarantee=guarantee, threshold=threshold, scores=scores
         )
         promise = None
-        async for response in self._converse(self._inference.PseudoLabel, _label_requests(plan, images), timeout):
+        async for response in self._converse(self._streams.PseudoLabel, _label_requests(plan, images), timeout):
             promise = promise or messages.certificate(response.certificate)
             for label in messages.pseudo_labels(response, promise):
                 yield label
@@ -217,23 +221,46 @@ class AsyncClient:
 
     async def _converse(
         self,
-        method: "grpc.aio.StreamStreamMultiCallable[Request, Answer]",
+        method: "grpc.StreamStreamMultiCallable[Request, Answer]",
         requests: AsyncIterator[Request],
         timeout: float | None,
     ) -> AsyncIterator[Answer]:
-        patience = Patience(self.address, self._timeout if timeout is None else timeout)
-        call = method(patience.async_requests(requests))
-        answers = aiter(call)
+        silence = self._timeout if timeout is None else timeout
+        loop = asyncio.get_running_loop()
+        asked = Handover(requests, loop)
+        with (
+            ThreadPoolExecutor(1, "pupil-stream") as thread,
+            asked,
+            Conversation(method, asked, address=self.address, silence=silence) as answers,
+        ):
+            while (answer := await loop.run_in_executor(thread, next, answers, None)) is not None:
+                yield answer
+
+
+class Handover(Iterator[Item]):
+    """What an event loop makes, for the thread that asks for it; on leaving, the one being made is given up."""
+
+    def __init__(self, items: AsyncIterator[Item], loop: asyncio.AbstractEventLoop) -> None:
+        self._items = items
+        self._loop = loop
+        self._coming: Future[Item] | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._coming:
+            self._coming.cancel()
+
+    def __next__(self) -> Item:
+        self._coming = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
         try:
-            while (answer := await patience.answer(anext(answers, None))) is not None:
-                patience.check()
-                with patience.our_turn():
-                    yield answer
-        except grpc.RpcError as error:
-            raise from_rpc(error, address=self.address, timeout=patience.seconds) from error
-        finally:
-            call.cancel()
-        patience.check()
+            return self._coming.result()
+        except (StopAsyncIteration, CancelledError):
+            raise StopIteration from None
+
+    async def _next(self) -> Item:  # a coroutine, which `run_coroutine_threadsafe` insists on
+        return await anext(self._items)
 
 
 async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:

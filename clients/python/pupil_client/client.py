@@ -7,18 +7,18 @@ from types import TracebackType
 from typing import TypeVar, overload
 
 import grpc
+
+from pupil_client import health, messages
+from pupil_client.connection import open_channel
+from pupil_client.conversation import Conversation
+from pupil_client.errors import PupilError, from_rpc
+from pupil_client.images import Image, Packer, is_one, many, raw_image
+from pupil_client.results import Comparison, ModelInfo, Prediction, PseudoLabel
+from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
 from pupil_proto.v1.inference_pb2_grpc import InferenceStub
 from pupil_proto.v1.models_pb2_grpc import ModelsStub
-
-from pupil_client import health, messages
-from pupil_client.connection import OPTIONS, credentials
-from pupil_client.errors import PupilError, from_rpc
-from pupil_client.images import Image, Packer, is_one, many, raw_image
-from pupil_client.patience import Patience
-from pupil_client.results import Comparison, ModelInfo, Prediction, PseudoLabel
-from pupil_client.retries import Attempts, RetryBudget
 
 LOAD_SECONDS = 120.0  # reading, checking and warming a large model takes its time
 
@@ -46,10 +46,7 @@ class Client:
         self._timeout = timeout
         self._tries = tries
         self._budget = RetryBudget()
-        secret = credentials(tls)
-        self._channel = (
-            grpc.secure_channel(address, secret, OPTIONS) if secret else grpc.insecure_channel(address, OPTIONS)
-        )
+        self._channel = open_channel(address, tls)
         self._inference = InferenceStub(self._channel)
         self._models = ModelsStub(self._channel)
         self._check = self._channel.unary_unary(health.CHECK, health.health_request, health.is_serving)
@@ -225,21 +222,9 @@ class Client:
         requests: Iterator[Request],
         timeout: float | None,
     ) -> Iterator[Answer]:
-        patience = Patience(self.address, self._timeout if timeout is None else timeout)
-        call = method(patience.requests(requests))
-        with patience.watch(call.cancel) as over:
-            try:
-                for answer in call:
-                    patience.check()
-                    with patience.our_turn():
-                        yield answer
-            except grpc.RpcError as error:
-                if over.is_set():
-                    raise patience.silence() from error
-                raise from_rpc(error, address=self.address, timeout=patience.seconds) from error
-            finally:
-                call.cancel()
-        patience.check()
+        silence = self._timeout if timeout is None else timeout
+        with Conversation(method, requests, address=self.address, silence=silence) as answers:
+            yield from answers
 
 
 def _label_requests(plan: pb.LabelPlan, images: Iterable[Image]) -> Iterator[pb.PseudoLabelRequest]:

@@ -15,8 +15,19 @@ OPTIONS = (
 )
 
 
-def credentials(tls: bool | Path) -> grpc.ChannelCredentials | None:
-    """No TLS, TLS against the system's authorities (`True`), or against those of a PEM file."""
+def open_channel(address: str, tls: bool | Path) -> grpc.Channel:
+    """A channel without TLS, or with it: against the system's authorities (`True`) or those of a PEM file."""
     if tls is False:
-        return None
+        return grpc.insecure_channel(address, OPTIONS)
+    return grpc.secure_channel(address, _credentials(tls), OPTIONS)
+
+
+def open_async_channel(address: str, tls: bool | Path) -> grpc.aio.Channel:
+    """The same for the running event loop."""
+    if tls is False:
+        return grpc.aio.insecure_channel(address, OPTIONS)
+    return grpc.aio.secure_channel(address, _credentials(tls), OPTIONS)
+
+
+def _credentials(tls: bool | Path) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(tls.read_bytes() if isinstance(tls, Path) else None)

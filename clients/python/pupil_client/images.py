@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from pupil_proto.v1 import inference_pb2 as pb
-
 from pupil_client.errors import BadRequest
+from pupil_proto.v1 import inference_pb2 as pb
 
 MAX_BATCH_IMAGES = 64
 MAX_BATCH_BYTES = 4 << 20

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from pupil_proto.v1 import inference_pb2 as pb
-from pupil_proto.v1 import models_pb2 as models_pb
-
 from pupil_client.errors import BadRequest, PupilError, from_stream
 from pupil_client.images import Image, images_message, raw_image
 from pupil_client.results import AnsweredBy, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, ScoredClass
+from pupil_proto.v1 import inference_pb2 as pb
+from pupil_proto.v1 import models_pb2 as models_pb
 
 GUARANTEES = {"pac": pb.GUARANTEE_PAC, "fdr": pb.GUARANTEE_FDR, "fixed": pb.GUARANTEE_FIXED, "none": pb.GUARANTEE_NONE}
 GUARANTEE_NAMES = {value: name for name, value in GUARANTEES.items()}
