@@ -1,0 +1,43 @@
+"""What ONNX Runtime answers: every figure in a bundle comes from the very graph that is served."""
+
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+BATCH = 32  # images; 224×224 pixels through a VGG take about 1 GB
+
+
+class Answers(NamedTuple):
+    """Logits and scores, each (N, K)."""
+
+    logits: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        predicted: NDArray[np.int64] = self.scores.argmax(axis=1)
+        return predicted
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        confidence: NDArray[np.float32] = self.scores.max(axis=1)
+        return confidence
+
+
+class OnnxModel:
+    """A graph in ONNX Runtime, on the CPU."""
+
+    def __init__(self, graph: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()  # its own default ignores the cores that we may use
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, images: NDArray[np.uint8], batch_size: int = BATCH) -> Answers:
+        """The answers to uint8 images (N, H, W, C)."""
+        batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+        answers = [self._session.run(["logits", "scores"], {"images": batch}) for batch in batches]
+        return Answers(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
