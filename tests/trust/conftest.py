@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from pupil_trust import Calibration
 
 LEVELS = np.linspace(0.525, 1.0, 20)

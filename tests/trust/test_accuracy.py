@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pupil_trust import equal_mass_calibration_error, expected_calibration_error, wilson_interval
 from scipy.stats import binomtest
+
+from pupil_trust import equal_mass_calibration_error, expected_calibration_error, wilson_interval
 
 
 @given(st.integers(1, 5000), st.data(), st.sampled_from([0.8, 0.95, 0.99]))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pupil_trust import Calibration, NotCertifiable, fdr_accept, fdr_threshold, needed_for_fdr
 
 Draw = Callable[[np.random.Generator, int], Calibration]

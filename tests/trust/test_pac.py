@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pupil_trust import Calibration, NotCertifiable, needed_images, p_value, pac_certificate
 
 Draw = Callable[[np.random.Generator, int], Calibration]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pupil_trust import fit_temperature, negative_log_likelihood
 
 
