@@ -1,0 +1,1 @@
+"""Bundles in, gRPC out: the server of Pupil. It never imports torch."""

@@ -1,0 +1,56 @@
+"""Scores to the messages that carry them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pupil_proto.v1 import inference_pb2 as pb
+from pupil_trust import Certificate
+
+GUARANTEES = {
+    "pac": pb.GUARANTEE_PAC,
+    "fdr": pb.GUARANTEE_FDR,
+    "fixed": pb.GUARANTEE_FIXED,
+    "none": pb.GUARANTEE_NONE,
+}
+
+
+def predictions(
+    scores: NDArray[np.float32], classes: tuple[str, ...], *, top_k: int, everything: bool
+) -> list[pb.Prediction]:
+    """One message an image from `scores` (N, K): its `top_k` best classes (0 means 1), best first."""
+    top_k = min(top_k or 1, len(classes))
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    chosen = np.take_along_axis(scores, best, axis=1)
+    return [
+        pb.Prediction(
+            top=[
+                pb.ScoredClass(label=classes[index], index=index, score=score)
+                for index, score in zip(indices, values, strict=True)
+            ],
+            scores=row if everything else None,
+        )
+        for indices, values, row in zip(best.tolist(), chosen.tolist(), scores, strict=True)
+    ]
+
+
+def certificate_message(certificate: Certificate) -> pb.Certificate:
+    return pb.Certificate(
+        guarantee=GUARANTEES[certificate.guarantee],
+        precision=certificate.precision,
+        delta=certificate.delta,
+        threshold=certificate.threshold,
+        calibration=certificate.calibration,
+        accepted=certificate.accepted,
+        wrong=certificate.wrong,
+        p_value=certificate.p_value,
+        fingerprint=certificate.fingerprint,
+        coverage=certificate.coverage,
+    )
+
+
+def kl_divergence(teacher: NDArray[np.float32], student: NDArray[np.float32]) -> NDArray[np.float64]:
+    """KL(teacher || student) in nats, of each row (N,) of two score arrays (N, K)."""
+    tiny = np.finfo(np.float32).tiny  # a score that underflowed to 0 must not make the answer infinite
+    t, s = (np.maximum(scores.astype(np.float64), tiny) for scores in (teacher, student))
+    divergence: NDArray[np.float64] = (t * (np.log(t) - np.log(s))).sum(axis=1)
+    return np.maximum(divergence, 0.0)

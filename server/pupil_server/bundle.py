@@ -1,0 +1,170 @@
+"""Reads a bundle and refuses one that is not whole."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pupil_server.errors import BundleError
+from pupil_trust import Calibration, Certificate
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a reader ignores keys that it does not know
+
+
+class InputSize(_Facts):
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    channels: Literal[1, 3]
+
+
+class Resize(_Facts):
+    shortest_side: int = Field(gt=0)
+    crop: Literal["center"]
+    interpolation: Literal["bilinear", "bicubic"]
+
+
+class Teacher(_Facts):
+    name: str
+    version: int | None = None
+    fingerprint: str | None = None
+
+
+class BundleFacts(_Facts):
+    """`bundle.json`, format 1; docs/files.md explains each key."""
+
+    format: Literal[1]
+    model: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    version: int = Field(gt=0)
+    created: str
+    classes: tuple[str, ...] = Field(min_length=2)
+    input: InputSize
+    resize: Resize
+    precision: str
+    temperature: float = Field(gt=0)
+    teacher: Teacher | None = None
+    certificates: tuple[dict[str, Any], ...] = ()
+    files: dict[str, str]
+    fingerprint: str
+
+    @model_validator(mode="after")
+    def _crop_lies_inside(self) -> Self:
+        if self.resize.shortest_side < max(self.input.height, self.input.width):
+            raise ValueError("resize.shortest_side is smaller than the input")
+        return self
+
+
+@dataclass(frozen=True)
+class Golden:
+    """An image file and the scores (K,) that it must give, within `tolerance`."""
+
+    name: str
+    encoded: bytes
+    scores: NDArray[np.float32]
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose every byte has been compared with its fingerprint."""
+
+    folder: Path
+    facts: BundleFacts
+    calibration: Calibration | None
+    certificates: tuple[Certificate, ...]
+    goldens: tuple[Golden, ...]
+
+    @property
+    def graph(self) -> Path:
+        return self.folder / "model.onnx"
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """The bundle in `folder`; raises BundleError for anything missing, changed or not understood."""
+    facts = _read_facts(folder)
+    for name, sha256 in facts.files.items():
+        _check_file(folder, name, sha256)
+    for name in ("model.onnx", "golden/golden.json"):
+        if name not in facts.files:
+            raise BundleError(f"{folder}/bundle.json: lists no {name}; export it again")
+    if (facts.model, str(facts.version)) != (folder.parent.name, folder.name):
+        where = f"{folder.parent.name}/{folder.name}"
+        raise BundleError(f"{folder}: says that it is {facts.model}/{facts.version}, but lies at {where}; move it back")
+    try:
+        return Bundle(
+            folder,
+            facts,
+            _read_calibration(folder, facts),
+            tuple(Certificate.from_dict(certificate) for certificate in facts.certificates),
+            _read_goldens(folder, facts),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{folder}: calibration or goldens are not understood ({error!r}); export it again"
+        ) from error
+
+
+def _read_facts(folder: Path) -> BundleFacts:
+    file = folder / "bundle.json"
+    try:
+        raw = json.loads(file.read_bytes())
+        facts = BundleFacts.model_validate(raw)
+    except OSError as error:
+        raise BundleError(f"{file}: {error.strerror}; is this a bundle?") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{file}: {place}: {first['msg']}; export it again") from error
+    except ValueError as error:
+        raise BundleError(f"{file}: not JSON ({error}); export it again") from error
+    if fingerprint(raw) != facts.fingerprint:
+        raise BundleError(f"{file}: changed since it was exported (the fingerprint differs); export it again")
+    return facts
+
+
+def fingerprint(facts: dict[str, Any]) -> str:
+    """SHA-256 over `bundle.json` without its own `fingerprint`, in the one spelling that docs/files.md fixes."""
+    rest = {key: value for key, value in facts.items() if key != "fingerprint"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_file(folder: Path, name: str, sha256: str) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise BundleError(f"{folder}/bundle.json: names {name}, outside the bundle; refused")
+    try:
+        with (folder / name).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{folder / name}: {error.strerror}; export it again") from error
+    if found != sha256:
+        raise BundleError(f"{folder / name}: changed since it was exported (the SHA-256 differs); export it again")
+
+
+def _read_calibration(folder: Path, facts: BundleFacts) -> Calibration | None:
+    if "calibration.json" not in facts.files:
+        return None
+    raw = json.loads((folder / "calibration.json").read_bytes())
+    correct = np.array(raw["predicted"], dtype=np.int64) == np.array(raw["label"], dtype=np.int64)
+    return Calibration(np.array(raw["confidence"], dtype=np.float64), correct, np.array(raw["grid"], dtype=np.float64))
+
+
+def _read_goldens(folder: Path, facts: BundleFacts) -> tuple[Golden, ...]:
+    raw = json.loads((folder / "golden/golden.json").read_bytes())
+    goldens = []
+    for image in raw["images"]:
+        name = f"golden/{image['file']}"
+        if name not in facts.files:
+            raise ValueError(f"{name} is not listed in bundle.json")
+        scores = np.array(image["scores"], dtype=np.float32)
+        goldens.append(Golden(name, (folder / name).read_bytes(), scores, float(raw["tolerance"])))
+    if not goldens:
+        raise ValueError("no golden image")
+    return tuple(goldens)

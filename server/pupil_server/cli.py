@@ -1,0 +1,88 @@
+"""`pupil serve`."""
+
+import difflib
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _from_toml(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
+    """Settings of a TOML file become defaults: flags and environment variables win."""
+    if file is None:
+        return
+    try:
+        settings = tomllib.loads(file.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise click.ClickException(f"{file}: {error}") from error
+    names = {str(known.name) for known in context.command.params} - {"config"}
+    for key in settings:
+        if key not in names:
+            close = difflib.get_close_matches(key, names, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(names))}"
+            raise click.ClickException(f"{file}: unknown setting {key!r}; {hint}")
+    context.default_map = {**(context.default_map or {}), **settings}
+
+
+def _option(name: str, kind: Any, default: Any, text: str, **more: Any) -> Callable[[Command], Command]:
+    variable = "PUPIL_" + name.lstrip("-").replace("-", "_").upper()
+    return click.option(
+        name,
+        type=kind,
+        default=default,
+        help=text,
+        envvar=variable,
+        show_envvar=True,
+        show_default=default != "",
+        **more,
+    )
+
+
+@click.command(epilog="Example: pupil serve --repository repository --port 50051")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    is_eager=True,
+    expose_value=False,
+    callback=_from_toml,
+    help="A TOML file with these settings, named as here with _ for -.",
+)
+@_option("--repository", click.Path(path_type=Path), None, "The folder of bundles.", required=True)
+@_option("--models", str, (), "Load only these; repeat for more.", multiple=True)
+@_option("--host", str, "127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
+@_option("--port", click.IntRange(0, 65535), 50051, "gRPC; 0 for any free one.")
+@_option("--http-port", click.IntRange(0, 65535), 8080, "Metrics and probes; 0 for any free one.")
+@_option("--device", click.Choice(["auto", "cpu", "cuda"]), "auto", "cuda means CUDA or no start; auto may fall back.")
+@_option("--threads", click.IntRange(0), 0, "Of one session on the CPU; 0 for the cores that are ours.")
+@_option("--instances", click.IntRange(1, 64), 1, "Sessions of one model at the same time.")
+@_option("--max-batch", click.IntRange(1, 4096), 32, "Images in one batch.")
+@_option("--max-queue-images", click.IntRange(1), 4096, "Images admitted to a model and not yet answered.")
+@_option("--max-queue-mb", click.IntRange(1), 512, "The same as pixels.")
+@_option("--max-message-mb", click.IntRange(1, 2000), 64, "Size of one message.")
+@_option("--max-image-mb", click.IntRange(1), 16, "Size of one image file.")
+@_option("--max-megapixels", click.FloatRange(0.001), 25.0, "Pixels that one image may declare.")
+@_option("--default-deadline", click.FloatRange(0.001), 10.0, "Seconds for a call that sets none.")
+@_option("--stream-idle", click.FloatRange(0.001), 300.0, "Seconds without a message before a stream ends.")
+@_option("--drain-delay", click.FloatRange(0), 0.0, "Seconds from 'not serving' to the closed door.")
+@_option("--drain-grace", click.FloatRange(0), 30.0, "Seconds for what is in flight.")
+def serve(**settings: Any) -> None:
+    """Serve the bundles of a repository over gRPC.
+
+    Prints one line of JSON with its addresses when every model is ready. SIGTERM drains.
+    """
+    import asyncio
+    import logging
+
+    from pupil_server import server
+    from pupil_server.errors import BundleError
+    from pupil_server.settings import ServerSettings
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(server.serve(ServerSettings(**settings)))
+    except (BundleError, OSError) as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,73 @@
+"""The images of one request, from the wire to one array, on a pool of threads."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pupil_proto.v1.inference_pb2 import Images, Pixels
+from pupil_server.bundle import InputSize, Resize
+from pupil_server.call import Call
+from pupil_server.errors import BadImage, BadRequest, DeadlineExceeded
+from pupil_server.images import Limits, decode
+from pupil_server.metrics import Metrics
+
+
+class Decoder:
+    """Decodes for every model; Pillow lets go of the GIL, so the threads really run side by side."""
+
+    def __init__(self, limits: Limits, *, threads: int, metrics: Metrics) -> None:
+        self._limits = limits
+        self._metrics = metrics
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+
+    async def decode(
+        self, encoded: Sequence[bytes], size: InputSize, resize: Resize, call: Call
+    ) -> list[NDArray[np.uint8] | BadImage]:
+        """Pixels (H, W, C) of each file, or why there are none. Files of a call that is out of time stay closed."""
+        loop = asyncio.get_running_loop()
+        with self._metrics.decode_seconds.time():
+            return await asyncio.gather(
+                *(loop.run_in_executor(self._threads, self._decode, file, size, resize, call) for file in encoded)
+            )
+
+    def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+    def _decode(self, file: bytes, size: InputSize, resize: Resize, call: Call) -> NDArray[np.uint8] | BadImage:
+        try:
+            call.require_time()
+            return decode(file, size, resize, self._limits)
+        except DeadlineExceeded:
+            self._metrics.expired.labels("decode").inc()
+            raise
+        except BadImage as error:
+            return error
+
+
+def count(images: Images) -> int:
+    """How many images a request says that it carries; raises BadRequest for none, or for both forms at once."""
+    if images.encoded and images.HasField("pixels"):
+        raise BadRequest("images: both encoded and pixels; send one of them")
+    counted = len(images.encoded) or images.pixels.count
+    if not counted:
+        raise BadRequest("images: none; send encoded files or pixels")
+    return counted
+
+
+def pixels_array(pixels: Pixels, size: InputSize) -> NDArray[np.uint8]:
+    """The raw form as (N, H, W, C), without a copy; raises BadRequest where the size is not the model's."""
+    found = (pixels.height, pixels.width, pixels.channels)
+    wanted = (size.height, size.width, size.channels)
+    if found != wanted:
+        raise BadRequest(f"pixels: {_spell(found)}, the model wants {_spell(wanted)}; resize, or send encoded files")
+    expected = pixels.count * size.height * size.width * size.channels
+    if len(pixels.data) != expected:
+        raise BadRequest(f"pixels: {len(pixels.data):,} bytes, {pixels.count} × {_spell(found)} take {expected:,}")
+    return np.frombuffer(pixels.data, dtype=np.uint8).reshape(pixels.count, *wanted)
+
+
+def _spell(shape: tuple[int, int, int]) -> str:
+    return "×".join(str(side) for side in shape)

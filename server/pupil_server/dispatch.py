@@ -1,0 +1,146 @@
+"""The table of methods, and what happens around every one of them, whatever front carries it.
+
+A front reads bytes, makes a `Call`, and asks `Dispatcher` for the answer's bytes. Limits, deadlines, metrics and
+the translation of errors are here, once.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
+
+from pupil_server.call import Call
+from pupil_server.errors import BadRequest, Code, DeadlineExceeded, Overloaded, PupilError, Unavailable
+from pupil_server.metrics import Metrics
+from pupil_server.streams import patiently
+
+log = logging.getLogger("pupil.calls")
+
+Unary = Callable[[Any, Call], Awaitable[Message]]
+ServerStream = Callable[[Any, Call], AsyncIterator[Message]]
+BothStreams = Callable[[AsyncIterator[Any], Call], AsyncIterator[Message]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One RPC: its path without the leading slash, the request's type, and exactly one of three handlers."""
+
+    service: str
+    name: str
+    request: type[Message]
+    unary: Unary | None = None
+    server_stream: ServerStream | None = None
+    both_streams: BothStreams | None = None
+
+    @property
+    def path(self) -> str:
+        return f"{self.service}/{self.name}"
+
+
+@dataclass
+class Failure(Exception):
+    """What a front puts on the wire instead of an answer."""
+
+    code: Code
+    message: str
+    trailers: dict[str, str] = field(default_factory=dict)
+
+
+class Dispatcher:
+    """Carries calls to handlers."""
+
+    def __init__(self, metrics: Metrics, *, max_calls: int, stream_idle: float) -> None:
+        self._metrics = metrics
+        self._max_calls = max_calls
+        self._stream_idle = stream_idle
+        self._calls = 0
+        self.draining = False
+
+    async def unary(self, method: Method, request: bytes, call: Call) -> bytes:
+        """The answer's bytes, or Failure."""
+        assert method.unary is not None
+        with self._around(method, call):
+            async with call.limited():
+                answer = await method.unary(_parse(method, request), call)
+            return answer.SerializeToString()
+
+    async def server_stream(self, method: Method, request: bytes, call: Call) -> AsyncGenerator[bytes, None]:
+        """The answers' bytes, one by one, or Failure."""
+        assert method.server_stream is not None
+        with self._around(method, call):
+            async for answer in method.server_stream(_parse(method, request), call):
+                yield answer.SerializeToString()
+
+    async def both_streams(
+        self, method: Method, requests: AsyncIterator[bytes], call: Call
+    ) -> AsyncGenerator[bytes, None]:
+        """The answers' bytes, one by one, or Failure."""
+        assert method.both_streams is not None
+
+        async def parsed() -> AsyncGenerator[Message, None]:
+            async for request in patiently(requests, min(self._stream_idle, call.remaining())):
+                yield _parse(method, request)
+
+        with self._around(method, call):
+            async for answer in method.both_streams(parsed(), call):
+                call.require_time()
+                yield answer.SerializeToString()
+
+    @contextmanager
+    def _around(self, method: Method, call: Call) -> Iterator[None]:
+        start, code = time.perf_counter(), Code.OK
+        self._calls += 1
+        self._metrics.in_flight.set(self._calls)
+        try:
+            self._admit(call)
+            yield
+        except PupilError as error:
+            code = error.code
+            raise self._failure(error) from error
+        except Exception as error:
+            code, failure = Code.INTERNAL, _internal(method)
+            raise failure from error
+        except BaseException:  # the caller hung up
+            code = Code.CANCELLED
+            raise
+        finally:
+            self._calls -= 1
+            self._metrics.in_flight.set(self._calls)
+            self._metrics.requests.labels(method.path, code.name).inc()
+            self._metrics.request_seconds.labels(method.path).observe(time.perf_counter() - start)
+
+    def _admit(self, call: Call) -> None:
+        if self.draining:
+            raise Unavailable("the server is shutting down; try another one")
+        if self._calls > self._max_calls:
+            raise Overloaded(f"{self._max_calls:,} calls are already in work; try again later", retry_after=0.1)
+        if call.remaining() <= 0:
+            self._metrics.expired.labels("admission").inc()
+            raise DeadlineExceeded("the deadline had passed when the call arrived")
+
+    def _failure(self, error: PupilError) -> Failure:
+        if isinstance(error, Overloaded):
+            self._metrics.rejected.labels("queue_full").inc()
+            return Failure(error.code, str(error), {"retry-after-ms": str(max(1, round(error.retry_after * 1000)))})
+        if isinstance(error, BadRequest):
+            self._metrics.rejected.labels("bad_request").inc()
+        return Failure(error.code, str(error))
+
+
+def _parse(method: Method, request: bytes) -> Message:
+    try:
+        return method.request.FromString(request)
+    except DecodeError:
+        raise BadRequest(f"not a {method.request.DESCRIPTOR.full_name} message") from None
+
+
+def _internal(method: Method) -> Failure:
+    """Nothing of an error that is ours goes on the wire but an id, by which the log finds its trace."""
+    incident = secrets.token_hex(6)
+    log.exception("%s failed, incident %s", method.path, incident)
+    return Failure(Code.INTERNAL, f"internal error, incident {incident}")

@@ -1,0 +1,86 @@
+"""Every way in which a call can fail, with the status that it becomes on the wire.
+
+PupilError
+├── BadRequest            INVALID_ARGUMENT
+│   └── BadImage
+├── NotFound              NOT_FOUND
+├── NoCertificate         FAILED_PRECONDITION
+├── NotServable           FAILED_PRECONDITION
+├── NotWritable           FAILED_PRECONDITION
+├── Overloaded            RESOURCE_EXHAUSTED
+├── DeadlineExceeded      DEADLINE_EXCEEDED
+└── Unavailable           UNAVAILABLE
+
+Anything else is ours: INTERNAL, with an id on the wire and the trace in the log.
+"""
+
+from enum import IntEnum
+
+
+class Code(IntEnum):
+    """The gRPC status codes that we use, by their numbers on the wire."""
+
+    OK = 0
+    CANCELLED = 1
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+
+
+class PupilError(Exception):
+    """A failure that the caller may read: its text goes on the wire."""
+
+    code = Code.INTERNAL
+
+
+class BadRequest(PupilError):
+    code = Code.INVALID_ARGUMENT
+
+
+class BadImage(BadRequest):
+    """One image cannot be used; the text does not say which one, the handler does."""
+
+
+class NotFound(PupilError):
+    code = Code.NOT_FOUND
+
+
+class NoCertificate(PupilError):
+    code = Code.FAILED_PRECONDITION
+
+
+class NotServable(PupilError):
+    """A bundle that was asked for fails its checks; the live version answers on."""
+
+    code = Code.FAILED_PRECONDITION
+
+
+class NotWritable(PupilError):
+    code = Code.FAILED_PRECONDITION
+
+
+class Overloaded(PupilError):
+    """A queue is full. `retry_after` (seconds) is how long emptying it takes at the present pace."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(PupilError):
+    code = Code.DEADLINE_EXCEEDED
+
+
+class Unavailable(PupilError):
+    code = Code.UNAVAILABLE
+
+
+class BundleError(Exception):
+    """A bundle that must not be served: which file, what is wrong, what to do. Never about one call."""

@@ -1,0 +1,106 @@
+"""The front on grpcio: it carries bytes between grpc.aio and the dispatcher, and knows no message but by its method."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+
+from pupil_server.call import Call
+from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.settings import MEGA, ServerSettings
+
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+STATUS = {status.value[0]: status for status in grpc.StatusCode}
+
+
+class GrpcFront:
+    """A listening grpc.aio server over a table of methods."""
+
+    def __init__(self, methods: Iterable[Method], dispatcher: Dispatcher, settings: ServerSettings) -> None:
+        self._dispatcher = dispatcher
+        self._default_deadline = settings.default_deadline
+        self._server = grpc.aio.server(options=_options(settings))
+        by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {}
+        for method in methods:
+            by_service.setdefault(method.service, {})[method.name] = self._handler(method)
+        for service, handlers in by_service.items():
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens; returns the port, which is `port` unless that was 0. Raises OSError where it is taken."""
+        try:
+            bound = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise OSError(f"{host}:{port} is in use or not ours to use; choose another port") from error
+        await self._server.start()
+        return bound
+
+    async def stop(self, grace: float) -> None:
+        """Closes the door, and waits at most `grace` seconds for the calls inside."""
+        await self._server.stop(grace)
+
+    def _handler(self, method: Method) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        if method.unary:
+            return grpc.unary_unary_rpc_method_handler(self._unary(method))
+        if method.server_stream:
+            return grpc.unary_stream_rpc_method_handler(self._server_stream(method))
+        return grpc.stream_stream_rpc_method_handler(self._both_streams(method))
+
+    def _unary(self, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        async def handle(request: bytes, context: Context) -> bytes:
+            try:
+                return await self._dispatcher.unary(method, request, _call(method, context, self._default_deadline))
+            except Failure as failure:
+                await _abort(context, failure)
+                raise
+
+        return handle
+
+    def _server_stream(self, method: Method) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
+        async def handle(request: bytes, context: Context) -> AsyncIterator[bytes]:
+            try:
+                async for answer in self._dispatcher.server_stream(method, request, _call(method, context)):
+                    yield answer
+            except Failure as failure:
+                await _abort(context, failure)
+
+        return handle
+
+    def _both_streams(self, method: Method) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
+        async def handle(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+            try:
+                async for answer in self._dispatcher.both_streams(method, requests, _call(method, context)):
+                    yield answer
+            except Failure as failure:
+                await _abort(context, failure)
+
+        return handle
+
+
+def _call(method: Method, context: Context, default_deadline: float = float("inf")) -> Call:
+    remaining = context.time_remaining()
+    seconds = default_deadline if remaining is None else remaining
+    metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+    return Call(method.path, time.monotonic() + seconds, context.peer(), metadata)
+
+
+async def _abort(context: Context, failure: Failure) -> None:
+    """Ends the call with the failure's status; grpcio raises from here."""
+    context.set_trailing_metadata(tuple(failure.trailers.items()))
+    await context.abort(STATUS[int(failure.code)], failure.message)
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    message_bytes = settings.max_message_mb * MEGA
+    return [
+        ("grpc.max_receive_message_length", message_bytes),
+        ("grpc.max_send_message_length", message_bytes),
+        ("grpc.so_reuseport", 0),  # with it, two servers on one port would share it in silence
+        ("grpc.max_concurrent_streams", 1000),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ]

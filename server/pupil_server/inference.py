@@ -1,0 +1,97 @@
+"""Classify, ClassifyStream and Compare. A message and a Call come in, a message or one of our errors goes out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.answers import kl_divergence, predictions
+from pupil_server.call import Call
+from pupil_server.errors import BadRequest, PupilError
+from pupil_server.metrics import Metrics
+from pupil_server.model import LoadedModel
+from pupil_server.repository import Repository
+from pupil_server.streams import in_order
+
+
+class InferenceHandlers:
+    def __init__(self, repository: Repository, metrics: Metrics, *, default_deadline: float) -> None:
+        self._repository = repository
+        self._metrics = metrics
+        self._default_deadline = default_deadline
+
+    async def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
+        with self._repository.use(request.model) as model:
+            answer = await model.predict(request.images, call)
+            return pb.ClassifyResponse(
+                predictions=predictions(
+                    answer.outputs.scores, model.facts.classes, top_k=request.top_k, everything=request.scores
+                ),
+                answered_by=model.answered_by(answer),
+            )
+
+    async def classify_stream(
+        self, requests: AsyncIterator[pb.ClassifyRequest], call: Call
+    ) -> AsyncIterator[pb.ClassifyResponse]:
+        """One answer a request, each within the default deadline or the stream's own, whichever comes first."""
+
+        async def one(request: pb.ClassifyRequest) -> pb.ClassifyResponse:
+            try:
+                async with call.limited(self._default_deadline) as limited:
+                    return await self.classify(request, limited)
+            except PupilError as error:
+                return pb.ClassifyResponse(error=pb.Error(code=error.code, message=str(error)))
+
+        async with aclosing(in_order(requests, one)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def compare(self, request: pb.CompareRequest, call: Call) -> pb.CompareResponse:
+        with (
+            self._repository.use(request.student) as student,
+            self._repository.use(teacher_of(student, request)) as teacher,
+        ):
+            require_same_classes(student, teacher)
+            ours, theirs = await asyncio.gather(
+                student.predict(request.images, call), teacher.predict(request.images, call)
+            )
+            s, t = ours.outputs.scores, theirs.outputs.scores
+            agree, kl = s.argmax(axis=1) == t.argmax(axis=1), kl_divergence(t, s)
+            self._count(agree.tolist(), kl.tolist())
+
+            def spell(scores: NDArray[np.float32]) -> list[pb.Prediction]:
+                return predictions(scores, student.facts.classes, top_k=request.top_k, everything=request.scores)
+
+            rows = zip(spell(s), spell(t), agree.tolist(), kl.tolist(), strict=True)
+            return pb.CompareResponse(
+                comparisons=[pb.Comparison(student=i, teacher=j, agree=same, kl=nats) for i, j, same, nats in rows],
+                agreement=float(np.mean(agree)),
+                mean_kl=float(np.mean(kl)),
+                student=student.answered_by(ours),
+                teacher=teacher.answered_by(theirs),
+            )
+
+    def _count(self, agree: list[bool], kl: list[float]) -> None:
+        for same, nats in zip(agree, kl, strict=True):
+            self._metrics.agreement.labels("yes" if same else "no").inc()
+            self._metrics.kl_nats.observe(nats)
+
+
+def teacher_of(student: LoadedModel, request: pb.CompareRequest) -> pb.ModelSpec:
+    """The teacher that was asked for, or else the one that the student's bundle names, by its newest version."""
+    if request.HasField("teacher"):
+        return request.teacher
+    if student.facts.teacher is None:
+        raise BadRequest(f"{student} names no teacher; say which model to compare it with")
+    return pb.ModelSpec(name=student.facts.teacher.name)
+
+
+def require_same_classes(student: LoadedModel, teacher: LoadedModel) -> None:
+    if student.facts.classes != teacher.facts.classes:
+        raise BadRequest(
+            f"{student} has classes {list(student.facts.classes)}, {teacher} has {list(teacher.facts.classes)}; "
+            "only models with the same classes in the same order can be compared"
+        )

@@ -1,0 +1,69 @@
+"""List, Get, Load, Unload and SetAlias."""
+
+import logging
+
+from pupil_proto.v1 import models_pb2 as pb
+from pupil_server.answers import certificate_message
+from pupil_server.call import Call
+from pupil_server.errors import BundleError, NotServable
+from pupil_server.model import LoadedModel
+from pupil_server.repository import Repository, Version
+
+log = logging.getLogger("pupil.models")
+
+
+class ModelHandlers:
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def list(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
+        return pb.ListModelsResponse(
+            models=[
+                self._info(name, number, version)
+                for name, versions in self._repository.known().items()
+                for number, version in versions.items()
+            ]
+        )
+
+    async def get(self, request: pb.GetModelRequest, call: Call) -> pb.ModelInfo:
+        return self._loaded(self._repository.get(request.model))
+
+    async def load(self, request: pb.LoadModelRequest, call: Call) -> pb.ModelInfo:
+        log.info("load %s/%s for %s", request.name, request.version or "newest", call.peer)
+        try:
+            return self._loaded(
+                await self._repository.load(request.name, request.version, keep_others=request.keep_others)
+            )
+        except BundleError as error:
+            raise NotServable(str(error)) from error
+
+    async def unload(self, request: pb.UnloadModelRequest, call: Call) -> pb.UnloadModelResponse:
+        log.info("unload %s/%s for %s", request.name, request.version or "all", call.peer)
+        await self._repository.unload(request.name, request.version)
+        return pb.UnloadModelResponse()
+
+    async def set_alias(self, request: pb.SetAliasRequest, call: Call) -> pb.SetAliasResponse:
+        log.info("alias %s of %s to %s for %s", request.alias, request.name, request.version or "nothing", call.peer)
+        await self._repository.set_alias(request.name, request.alias, request.version)
+        return pb.SetAliasResponse()
+
+    def _loaded(self, model: LoadedModel) -> pb.ModelInfo:
+        return self._info(model.facts.model, model.facts.version, Version(pb.STATE_READY, model=model))
+
+    def _info(self, name: str, number: int, version: Version) -> pb.ModelInfo:
+        aliases = sorted(alias for alias, target in self._repository.aliases(name).items() if target == number)
+        info = pb.ModelInfo(name=name, version=number, state=version.state, reason=version.reason, aliases=aliases)
+        if version.model:
+            describe(version.model, info)
+        return info
+
+
+def describe(model: LoadedModel, info: pb.ModelInfo) -> None:
+    """Writes the facts of a loaded model into `info`."""
+    facts = model.facts
+    info.classes.extend(facts.classes)
+    info.height, info.width, info.channels = facts.input.height, facts.input.width, facts.input.channels
+    info.precision, info.device, info.fingerprint = facts.precision, model.session.device, facts.fingerprint
+    info.teacher = facts.teacher.name if facts.teacher else ""
+    info.certificates.extend(certificate_message(certificate) for certificate in model.bundle.certificates)
+    info.created, info.max_batch_images = facts.created, model.max_batch

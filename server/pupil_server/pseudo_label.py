@@ -1,0 +1,189 @@
+"""Labels for unlabelled images, each accepted or abstained from under one promise."""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.answers import certificate_message, predictions
+from pupil_server.batching import Answer
+from pupil_server.call import Call
+from pupil_server.errors import BadImage, BadRequest, NoCertificate, Overloaded
+from pupil_server.metrics import Metrics
+from pupil_server.model import LoadedModel
+from pupil_server.repository import Repository
+from pupil_server.streams import in_order
+from pupil_trust import (
+    Certificate,
+    NotCertifiable,
+    fdr_accept,
+    fixed_certificate,
+    no_certificate,
+    pac_certificate,
+)
+
+PRECISION, DELTA = 0.99, 0.05
+MOST_HELD_SCORES = 64_000_000  # float32 scores that one FDR stream may hold back: 256 MB
+
+
+class PseudoLabelHandler:
+    def __init__(self, repository: Repository, metrics: Metrics, *, default_deadline: float) -> None:
+        self._repository = repository
+        self._metrics = metrics
+        self._default_deadline = default_deadline
+
+    async def pseudo_label(
+        self, requests: AsyncIterator[pb.PseudoLabelRequest], call: Call
+    ) -> AsyncGenerator[pb.PseudoLabelResponse, None]:
+        """One model for the whole stream: a certificate is bound to its fingerprint."""
+        first = await anext(requests, None)
+        if first is None or not first.HasField("plan"):
+            raise BadRequest("plan: missing; the first request of the stream carries it")
+        plan, model = first.plan, self._repository.get(first.plan.model)
+        rest = _with_images(first, requests)
+        as_a_whole = plan.guarantee == pb.GUARANTEE_FDR
+        label = self._label_as_a_whole if as_a_whole else self._label_one_by_one
+        async with aclosing(label(model, plan, rest, call)) as responses:
+            async for response in responses:
+                yield response
+
+    async def _label_one_by_one(
+        self, model: LoadedModel, plan: pb.LabelPlan, requests: AsyncIterator[pb.PseudoLabelRequest], call: Call
+    ) -> AsyncGenerator[pb.PseudoLabelResponse, None]:
+        certificate: Certificate | None = certify(model, plan)
+        threshold = certificate.threshold if certificate else 0.0
+        async with aclosing(self._labelled(model, plan, requests, call)) as responses:
+            async for response in responses:
+                for label in response.labels:
+                    label.accepted = not label.HasField("error") and label.prediction.top[0].score >= threshold
+                yield self._finished(response, certificate)
+                certificate = None  # in the first response only
+
+    async def _label_as_a_whole(
+        self, model: LoadedModel, plan: pb.LabelPlan, requests: AsyncIterator[pb.PseudoLabelRequest], call: Call
+    ) -> AsyncGenerator[pb.PseudoLabelResponse, None]:
+        """Benjamini and Hochberg rank the whole pool, so nothing is answered before its end."""
+        certify_pool(model, plan, np.empty(0))  # what cannot be certified at all is refused before the work
+        held: list[pb.PseudoLabelResponse] = []
+        confidence: list[float] = []
+        room = MOST_HELD_SCORES // (len(model.facts.classes) if plan.scores else 1)
+        async with aclosing(self._labelled(model, plan, requests, call)) as responses:
+            async for response in responses:
+                held.append(response)
+                confidence += [
+                    label.prediction.top[0].score for label in response.labels if not label.HasField("error")
+                ]
+                if len(confidence) > room:
+                    raise BadRequest(
+                        f"more than {room:,} images are too many to be ranked as a whole; label them in parts"
+                    )
+        accepted, whole = certify_pool(model, plan, np.array(confidence))
+        certificate: Certificate | None = whole
+        verdicts = iter(accepted.tolist())
+        for response in held:
+            for label in response.labels:
+                label.accepted = not label.HasField("error") and next(verdicts)
+            yield self._finished(response, certificate)
+            certificate = None
+
+    def _labelled(
+        self, model: LoadedModel, plan: pb.LabelPlan, requests: AsyncIterator[pb.PseudoLabelRequest], call: Call
+    ) -> AsyncGenerator[pb.PseudoLabelResponse, None]:
+        """The answers, in order and nothing accepted yet."""
+
+        async def one(request: pb.PseudoLabelRequest) -> pb.PseudoLabelResponse:
+            async with call.limited(self._default_deadline) as limited:
+                return await _label(model, request, plan, limited)
+
+        return in_order(requests, one)
+
+    def _finished(self, response: pb.PseudoLabelResponse, certificate: Certificate | None) -> pb.PseudoLabelResponse:
+        for label in response.labels:
+            decision = "error" if label.HasField("error") else "accepted" if label.accepted else "abstained"
+            self._metrics.pseudo_labels.labels(decision).inc()
+        if certificate:
+            response.certificate.CopyFrom(certificate_message(certificate))
+        return response
+
+
+async def _label(
+    model: LoadedModel, request: pb.PseudoLabelRequest, plan: pb.LabelPlan, call: Call
+) -> pb.PseudoLabelResponse:
+    with model.hold():
+        answer, broken = await _predict_when_there_is_room(model, request.images, call)
+    scores = answer.outputs.scores if answer else np.empty((0, len(model.facts.classes)), np.float32)
+    readable = iter(predictions(scores, model.facts.classes, top_k=1, everything=plan.scores))
+    labels = [
+        pb.PseudoLabel(error=pb.Error(code=broken[place].code, message=str(broken[place])))
+        if place in broken
+        else pb.PseudoLabel(prediction=next(readable))
+        for place in range(len(scores) + len(broken))
+    ]
+    return pb.PseudoLabelResponse(labels=labels, answered_by=model.answered_by(answer))
+
+
+async def _predict_when_there_is_room(
+    model: LoadedModel, images: pb.Images, call: Call
+) -> tuple[Answer | None, dict[int, BadImage]]:
+    """A stream waits at the door where a single call is turned away: its sender is slowed down by flow control."""
+    while True:
+        try:
+            return await model.predict_readable(images, call)
+        except Overloaded as full:
+            await asyncio.sleep(full.retry_after)
+
+
+def certify(model: LoadedModel, plan: pb.LabelPlan) -> Certificate:
+    """The certificate for a promise that is known before the pool is. Raises NoCertificate, BadRequest."""
+    calibration, fingerprint = model.bundle.calibration, model.facts.fingerprint
+    if plan.guarantee == pb.GUARANTEE_FIXED:
+        threshold = _share(plan.threshold, "threshold", least=0.0, most=1.0)
+        return fixed_certificate(calibration, threshold=threshold, fingerprint=fingerprint)
+    if plan.guarantee == pb.GUARANTEE_NONE:
+        return no_certificate(calibration, fingerprint=fingerprint)
+    if plan.guarantee not in (pb.GUARANTEE_UNSPECIFIED, pb.GUARANTEE_PAC):
+        raise BadRequest(f"plan.guarantee: {plan.guarantee} is not known; 1 PAC, 2 FDR, 3 FIXED or 4 NONE")
+    precision = _share(plan.precision or PRECISION, "precision")
+    delta = _share(plan.delta or DELTA, "delta")
+    if calibration is None:
+        raise NoCertificate(f"{model} was exported without a calibration set; nothing can be certified")
+    try:
+        return pac_certificate(calibration, precision=precision, delta=delta, fingerprint=fingerprint)
+    except NotCertifiable as error:
+        raise NoCertificate(f"{model}: {error}") from error
+
+
+def certify_pool(
+    model: LoadedModel, plan: pb.LabelPlan, confidence: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], Certificate]:
+    """Which of the pool's images (M,) are accepted under FDR. Raises NoCertificate, BadRequest."""
+    precision = _share(plan.precision or PRECISION, "precision")
+    if model.bundle.calibration is None:
+        raise NoCertificate(f"{model} was exported without a calibration set; nothing can be certified")
+    try:
+        return fdr_accept(
+            model.bundle.calibration, confidence, precision=precision, fingerprint=model.facts.fingerprint
+        )
+    except NotCertifiable as error:
+        raise NoCertificate(f"{model}: {error}") from error
+
+
+def _share(value: float, name: str, *, least: float = math.ulp(0.0), most: float = math.nextafter(1.0, 0.0)) -> float:
+    if not least <= value <= most:
+        raise BadRequest(f"plan.{name}: {value}; a number between 0 and 1 is wanted")
+    return value
+
+
+async def _with_images(
+    first: pb.PseudoLabelRequest, rest: AsyncIterator[pb.PseudoLabelRequest]
+) -> AsyncIterator[pb.PseudoLabelRequest]:
+    if first.HasField("images"):
+        yield first
+    async for request in rest:
+        if request.HasField("plan"):
+            raise BadRequest("plan: only the first request of a stream may carry one; open another stream")
+        yield request

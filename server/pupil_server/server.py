@@ -1,0 +1,171 @@
+"""Puts the parts together, starts them in order, and ends them in order."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+import time
+
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha._async import ReflectionServicer
+
+from pupil_proto.v1 import inference_pb2, models_pb2
+from pupil_server.decoding import Decoder
+from pupil_server.dispatch import Dispatcher, Method
+from pupil_server.errors import BundleError
+from pupil_server.grpc_front import GrpcFront
+from pupil_server.health import HealthHandlers
+from pupil_server.inference import InferenceHandlers
+from pupil_server.metrics import Metrics
+from pupil_server.model import limits
+from pupil_server.model_handlers import ModelHandlers
+from pupil_server.operations import OperationsServer
+from pupil_server.pseudo_label import PseudoLabelHandler
+from pupil_server.repository import Repository
+from pupil_server.resources import usable_cores
+from pupil_server.settings import ServerSettings
+
+log = logging.getLogger("pupil.server")
+
+INFERENCE, MODELS = "pupil.v1.Inference", "pupil.v1.Models"
+HEALTH, REFLECTION = "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"
+BEAT = 0.5  # seconds between two beats of the loop
+SILENT = 10.0  # seconds without a beat after which the loop counts as hung
+MAX_CALLS = 4096
+
+
+class Server:
+    """Everything of one server. `await start()`, then `await stop()`."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self._decoder = Decoder(limits(settings), threads=usable_cores(), metrics=self.metrics)
+        self.repository = Repository(settings, self._decoder, self.metrics)
+        self._dispatcher = Dispatcher(self.metrics, max_calls=MAX_CALLS, stream_idle=settings.stream_idle)
+        self._front = GrpcFront(self._methods(), self._dispatcher, settings)
+        self._ready = False
+        self._beat = time.monotonic()
+        self._heart: asyncio.Task[None] | None = None
+        self._operations: OperationsServer | None = None
+        self.port = self.http_port = 0
+
+    async def start(self) -> None:
+        """Loads the models, then opens the doors. Raises BundleError or OSError, and nothing is left running then."""
+        try:
+            self._heart = asyncio.create_task(self._keep_beating())
+            self._operations = OperationsServer(
+                self.settings.host,
+                self.settings.http_port,
+                registry=self.metrics.registry,
+                is_live=self._why_not_live,
+                is_ready=lambda: "" if self._ready else "loading or draining",
+            )
+            self.http_port = self._operations.port
+            for name in self._names():
+                await self.repository.load(name)
+            self.port = await self._front.start(self.settings.host, self.settings.port)
+        except BaseException:
+            await self.stop()
+            raise
+        self._ready = True
+
+    async def stop(self) -> None:
+        """Not serving, a pause for load balancers to notice, the calls in flight, then the rest."""
+        was_ready, self._ready = self._ready, False
+        if was_ready:
+            await asyncio.sleep(self.settings.drain_delay)
+        await self._front.stop(self.settings.drain_grace)
+        await self.repository.close()
+        self._decoder.close()
+        if self._heart:
+            self._heart.cancel()
+        if self._operations:
+            await asyncio.to_thread(self._operations.close)
+
+    def is_ready(self, name: str) -> bool | None:
+        """Whether a service or a model answers; None where there is none of that name."""
+        if name in ("", INFERENCE, MODELS):
+            return self._ready
+        versions = self.repository.known().get(name)
+        return None if versions is None else self._ready and any(version.model for version in versions.values())
+
+    def _names(self) -> list[str]:
+        on_disk = self.repository.on_disk()
+        if not on_disk:
+            raise BundleError(
+                f"{self.settings.repository}: no <model>/<version>/bundle.json here; write one with pupil export"
+            )
+        for name in self.settings.models:
+            if name not in on_disk:
+                raise BundleError(f"{self.settings.repository}: no model {name}; it has: {', '.join(on_disk)}")
+        return list(self.settings.models or on_disk)
+
+    def _why_not_live(self) -> str:
+        silence = time.monotonic() - self._beat
+        return f"the event loop has not turned for {silence:.0f} s" if silence > SILENT else ""
+
+    async def _keep_beating(self) -> None:
+        while True:
+            due = time.monotonic() + BEAT
+            await asyncio.sleep(BEAT)
+            self._beat = time.monotonic()
+            self.metrics.loop_lag.set(max(0.0, self._beat - due))
+
+    def _methods(self) -> list[Method]:
+        """Every RPC that is served, for any front."""
+        deadline = self.settings.default_deadline
+        inference = InferenceHandlers(self.repository, self.metrics, default_deadline=deadline)
+        pseudo_label = PseudoLabelHandler(self.repository, self.metrics, default_deadline=deadline)
+        models = ModelHandlers(self.repository)
+        health = HealthHandlers(self.is_ready)
+        reflection = ReflectionServicer((INFERENCE, MODELS, HEALTH, REFLECTION))
+        i, m, h, r = inference_pb2, models_pb2, health_pb2, reflection_pb2
+        return [
+            Method(INFERENCE, "Classify", i.ClassifyRequest, unary=inference.classify),
+            Method(INFERENCE, "ClassifyStream", i.ClassifyRequest, both_streams=inference.classify_stream),
+            Method(INFERENCE, "PseudoLabel", i.PseudoLabelRequest, both_streams=pseudo_label.pseudo_label),
+            Method(INFERENCE, "Compare", i.CompareRequest, unary=inference.compare),
+            Method(MODELS, "List", m.ListModelsRequest, unary=models.list),
+            Method(MODELS, "Get", m.GetModelRequest, unary=models.get),
+            Method(MODELS, "Load", m.LoadModelRequest, unary=models.load),
+            Method(MODELS, "Unload", m.UnloadModelRequest, unary=models.unload),
+            Method(MODELS, "SetAlias", m.SetAliasRequest, unary=models.set_alias),
+            Method(HEALTH, "Check", h.HealthCheckRequest, unary=health.check),
+            Method(HEALTH, "Watch", h.HealthCheckRequest, server_stream=health.watch),
+            Method(
+                REFLECTION,
+                "ServerReflectionInfo",
+                r.ServerReflectionRequest,
+                both_streams=lambda requests, call: reflection.ServerReflectionInfo(requests, None),
+            ),
+        ]
+
+
+async def serve(settings: ServerSettings) -> None:
+    """Runs a server until SIGTERM or SIGINT, then drains it; a second signal ends the process at once.
+
+    Once ready it prints one line of JSON with its addresses on standard output.
+    """
+    ended = asyncio.Event()
+    server = Server(settings)
+    await server.start()
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(signum)  # back to the default: the next one is not asked twice
+        ended.set()
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, end)
+    addresses = {
+        "grpc": f"{settings.host}:{server.port}",
+        "http": f"{settings.host}:{server.http_port}",
+    }
+    print(json.dumps(addresses), file=sys.stdout, flush=True)  # noqa: T201  the one line of data
+    await ended.wait()
+    log.info("draining")
+    await server.stop()
