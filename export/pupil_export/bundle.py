@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -10,20 +11,14 @@ from typing import Any
 
 from pupil_export.answers import OnnxModel
 from pupil_export.card import model_card
-from pupil_export.evidence import (
-    accuracy,
-    calibration_answers,
-    certificates,
-    check_unchanged,
-    honesty,
-    labels_of,
-    split_if_any,
-)
+from pupil_export.evidence import calibration_answers, certificates, measure
 from pupil_export.goldens import goldens
 from pupil_export.graph import Served, export_graph
 from pupil_export.parity import check_parity
 from pupil_export.repository import check_name, new_version, write_bundle
+from pupil_export.splits import load_splits
 from pupil_export.teachers import teacher_of
+from pupil_training.data import ImageSet
 from pupil_training.runs import Run, load_run
 
 FORMAT = 1
@@ -57,50 +52,34 @@ def export(
         "licence": licence,
         "code": installed_version("pupil"),
     }
-    facts, files = _bundle(run)
+    facts, files = _content(run)
     facts = {**origin, **facts, "files": {path: sha256(content) for path, content in files.items()}}
     facts["fingerprint"] = fingerprint(facts)
     folder = repository / name / str(version)
-    about = {"bundle.json": _json(facts), "README.md": model_card(facts).encode()}
+    about = {"bundle.json": _json(facts, indent=2), "README.md": model_card(facts).encode()}
     write_bundle(folder, {**files, **about})
     return folder
 
 
-def _bundle(run: Run) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _content(run: Run) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What can be said about the exported model, and the files that prove it."""
     served = Served(run.model)
     graph = export_graph(served)
     model = OnnxModel(graph)
-    validation = run.load_split("validation")
-    check_unchanged(run, "validation", validation)
-    parity = check_parity(served, model, validation.images.numpy())
-    files = {"model.onnx": graph, **goldens(model, validation)}
-    facts = _facts(run)
-    temperature = facts["temperature"]
-    facts["parity"] = {"images": parity.images, "largest_difference": parity.largest_difference}
-    for split, images in {"validation": validation, "test": split_if_any(run, "test")}.items():
-        if images is not None:
-            answers, labels = model(images.images.numpy()), labels_of(images)
-            facts["metrics"][f"{split}_accuracy"] = accuracy(answers, labels)
-            facts["calibration_error"] = {
-                "split": split,
-                "images": len(labels),
-                **honesty(answers, labels, temperature),
-            }
-            facts["data"][split] = images.sha256
-    calibration = split_if_any(run, "calibration")
-    if calibration is not None:
-        if not (run.recipe.data.root / "calibration").is_dir():
-            check_unchanged(run, "train", run.load_split("train"))
-        proof = calibration_answers(model, calibration, split_if_any(run, "pool"))
+    splits = load_splits(run)
+    parity = check_parity(served, model, splits["validation"].images.numpy())
+    files = {"model.onnx": graph, **goldens(model, splits["validation"])}
+    facts = {**_known(run, splits), "parity": asdict(parity), "certificates": []}
+    facts |= measure(model, splits, facts["temperature"])
+    if "calibration" in splits:
+        proof = calibration_answers(model, splits["calibration"], splits.get("pool"))
         files["calibration.json"] = _json(proof)
         facts["certificates"] = certificates(proof)
-        facts["data"]["calibration"] = calibration.sha256
     return facts, files
 
 
-def _facts(run: Run) -> dict[str, Any]:
-    """What the run itself knows."""
+def _known(run: Run, splits: Mapping[str, ImageSet]) -> dict[str, Any]:
+    """What the run and its data say before the graph is asked."""
     return {
         "classes": list(run.classes),
         "input": run.model.input._asdict(),
@@ -109,11 +88,10 @@ def _facts(run: Run) -> dict[str, Any]:
         "temperature": run.model.temperature.item(),
         "parameters": run.result["parameters"],
         "multiply_adds": run.result["multiply_adds"],
-        "metrics": {},
-        "certificates": [],
         "recipe": run.recipe.model_dump(mode="json"),
         "checkpoint": sha256((run.folder / "checkpoint.pt").read_bytes()),
-        "data": dict(run.result["data"]),
+        "data": {**run.result["data"], **{split: images.sha256 for split, images in splits.items()}},
+        "images": {**run.result["images"], **{split: len(images) for split, images in splits.items()}},
     }
 
 
@@ -128,5 +106,5 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+def _json(value: Mapping[str, Any], indent: int | None = None) -> bytes:
+    return (json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode()

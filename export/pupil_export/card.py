@@ -64,7 +64,7 @@ def _calibration(facts: Facts) -> str:
     error = facts["calibration_error"]
     return (
         "## Calibration\n\n"
-        f"On the {error['images']:,} {error['split']} images, without the temperature and with it: expected "
+        f"On the {error['of']:,} {error['split']} images, without the temperature and with it: expected "
         f"calibration error (15 bins) {error['ece_uncalibrated']:.4f} → {error['ece']:.4f}, negative log-likelihood "
         f"{error['nll_uncalibrated']:.4f} → {error['nll']:.4f} nats. "
         "The temperature was fitted on the validation split."
@@ -86,13 +86,26 @@ def _certificates(facts: Facts) -> str:
         head + "With probability 1 − delta over calibration sets, at least this share of the labels accepted at the "
         "threshold are right.\n\n"
         "| precision | delta | confidence ≥ | accepted | wrong | coverage | p-value |\n"
-        "| --: | --: | --: | --: | --: | --: | --: |\n" + "\n".join(rows)
+        "| --: | --: | --: | --: | --: | --: | --: |\n" + "\n".join(rows) + _idle(facts)
+    )
+
+
+def _idle(facts: Facts) -> str:
+    if all(one["coverage"] < 1 for one in facts["certificates"]):
+        return ""
+    return (
+        "\n\nWhere the coverage is 100 %, the promise is no stricter than the model itself: it selects nothing, and its "
+        "labels teach a student little."
     )
 
 
 def _data(facts: Facts) -> str:
-    rows = [f"| {split} | `{digest}` |" for split, digest in facts["data"].items()]
-    return "## Data\n\n| split | SHA-256 of its files and labels |\n| --- | --- |\n" + "\n".join(rows)
+    rows = [f"| {part} | {images:,} | {_digest(facts, part)} |" for part, images in facts["images"].items()]
+    return "## Data\n\n| part | images | SHA-256 of its files and labels |\n| --- | --: | --- |\n" + "\n".join(rows)
+
+
+def _digest(facts: Facts, part: str) -> str:
+    return f"`{facts['data'][part]}`" if part in facts["data"] else ""
 
 
 def _limits(facts: Facts) -> str:
@@ -102,7 +115,16 @@ def _limits(facts: Facts) -> str:
         "- Accuracy and certificates hold for images from the same source as the data above. They say nothing about "
         "other sources, nor about one class alone.\n"
         "- A certificate belongs to this fingerprint: another precision of the weights, another resize or another "
-        "version needs its own."
+        "version needs its own." + _rounds(facts)
+    )
+
+
+def _rounds(facts: Facts) -> str:
+    if facts["recipe"]["labels"]["file"] is None:
+        return ""
+    return (
+        "\n- It learned from labels that another model gave. If those were accepted by a certificate from this same "
+        "calibration set, the certificates above are approximate."
     )
 
 

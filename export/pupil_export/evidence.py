@@ -1,5 +1,6 @@
 """What a bundle knows about its own graph: accuracy, calibration, certificates."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from pupil_export.answers import Answers, OnnxModel
-from pupil_export.errors import ExportError
+from pupil_export.splits import labels_of
 from pupil_training.data import ImageSet
-from pupil_training.runs import Run
 from pupil_trust import (
     Calibration,
     NotCertifiable,
@@ -24,37 +24,15 @@ PRECISIONS = (0.90, 0.95, 0.98, 0.99, 0.995)
 DELTA = 0.05
 
 
-def split_if_any(run: Run, split: str) -> ImageSet | None:
-    """The calibration, test or pool split of the run's data, or None where there is none."""
-    data = run.recipe.data
-    cut_out = {"calibration": data.calibration > 0, "pool": data.pool > 0, "test": data.source == "mnist"}
-    return run.load_split(split) if cut_out[split] or (data.root / split).is_dir() else None
-
-
-def check_unchanged(run: Run, split: str, images: ImageSet) -> None:
-    """ExportError where a split is not what the run was trained with: what is cut out of it would not be new then."""
-    if run.result["data"][split] != images.sha256:
-        raise ExportError(
-            f"{run.recipe.data.root}: its {split} images changed since {run.folder} was trained; "
-            "put them back, or train again"
-        )
-
-
-def accuracy(answers: Answers, labels: NDArray[np.int64]) -> dict[str, int]:
-    """How many images are right, of how many."""
-    return {"right": int((answers.predicted == labels).sum()), "of": len(labels)}
-
-
-def honesty(answers: Answers, labels: NDArray[np.int64], temperature: float) -> dict[str, float]:
-    """Calibration error and negative log-likelihood, with the temperature and without it."""
-    plain = softmax(answers.logits.astype(np.float64), axis=1)
-    correct = answers.predicted == labels
-    return {
-        "ece": expected_calibration_error(answers.confidence, correct),
-        "ece_uncalibrated": expected_calibration_error(plain.max(axis=1), correct),
-        "nll": negative_log_likelihood(answers.logits, labels, temperature),
-        "nll_uncalibrated": negative_log_likelihood(answers.logits, labels),
-    }
+def measure(model: OnnxModel, splits: Mapping[str, ImageSet], temperature: float) -> dict[str, Any]:
+    """`metrics` and `calibration_error` of bundle.json; the latter on test images, or else on validation's."""
+    facts: dict[str, Any] = {"metrics": {}}
+    for split in ("validation", "test"):
+        if split in splits:
+            answers, labels = model(splits[split].images.numpy()), labels_of(splits[split])
+            facts["metrics"][f"{split}_accuracy"] = _accuracy(answers, labels)
+            facts["calibration_error"] = {"split": split, "of": len(labels), **_honesty(answers, labels, temperature)}
+    return facts
 
 
 def calibration_answers(model: OnnxModel, calibration: ImageSet, pool: ImageSet | None) -> dict[str, Any]:
@@ -71,10 +49,10 @@ def calibration_answers(model: OnnxModel, calibration: ImageSet, pool: ImageSet 
     }
 
 
-def certificates(calibration: dict[str, Any]) -> list[dict[str, Any]]:
+def certificates(calibration: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The PAC certificates at the usual precisions that a calibration.json carries.
 
-    Their `fingerprint` is empty and means the bundle that they lie in, whose own fingerprint covers them.
+    Their `fingerprint` is empty and means the bundle that they lie in: its fingerprint covers them.
     """
     correct = np.array(calibration["predicted"]) == np.array(calibration["label"])
     evidence = Calibration(np.array(calibration["confidence"]), correct, np.array(calibration["grid"]))
@@ -88,8 +66,16 @@ def certificates(calibration: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def labels_of(images: ImageSet) -> NDArray[np.int64]:
-    """The labels (N,) of a labelled split."""
-    assert images.labels is not None  # only the pool has none
-    labels: NDArray[np.int64] = images.labels.numpy()
-    return labels
+def _accuracy(answers: Answers, labels: NDArray[np.int64]) -> dict[str, int]:
+    return {"right": int((answers.predicted == labels).sum()), "of": len(labels)}
+
+
+def _honesty(answers: Answers, labels: NDArray[np.int64], temperature: float) -> dict[str, float]:
+    plain = softmax(answers.logits.astype(np.float64), axis=1)
+    correct = answers.predicted == labels
+    return {
+        "ece": expected_calibration_error(answers.confidence, correct),
+        "ece_uncalibrated": expected_calibration_error(plain.max(axis=1), correct),
+        "nll": negative_log_likelihood(answers.logits, labels, temperature),
+        "nll_uncalibrated": negative_log_likelihood(answers.logits, labels),
+    }

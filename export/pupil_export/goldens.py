@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pupil_export.answers import OnnxModel
-from pupil_export.evidence import labels_of
+from pupil_export.splits import labels_of
 from pupil_training.data import ImageSet
 
 IMAGES = 8

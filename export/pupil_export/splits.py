@@ -1,0 +1,40 @@
+"""The images that a run is judged by, and whether they are still those it was trained with."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pupil_export.errors import ExportError
+from pupil_training.data import ImageSet
+from pupil_training.runs import Run
+
+
+def load_splits(run: Run) -> dict[str, ImageSet]:
+    """The validation split, and those of test, calibration and pool that the run's data has.
+
+    Raises ExportError where the data changed: what is cut out of it would then not be new to the model.
+    """
+    splits = {"validation": run.load_split("validation")}
+    _check_unchanged(run, "validation", splits["validation"])
+    data = run.recipe.data
+    cut_out = {"test": data.source == "mnist", "calibration": data.calibration > 0, "pool": data.pool > 0}
+    for split, is_cut_out in cut_out.items():
+        if is_cut_out or (data.root / split).is_dir():
+            splits[split] = run.load_split(split)
+    if "calibration" in splits and not (data.root / "calibration").is_dir():
+        _check_unchanged(run, "train", run.load_split("train"))
+    return splits
+
+
+def labels_of(images: ImageSet) -> NDArray[np.int64]:
+    """The labels (N,) of a labelled split."""
+    assert images.labels is not None  # only the pool has none
+    labels: NDArray[np.int64] = images.labels.numpy()
+    return labels
+
+
+def _check_unchanged(run: Run, split: str, images: ImageSet) -> None:
+    if run.result["data"][split] != images.sha256:
+        raise ExportError(
+            f"{run.recipe.data.root}: its {split} images changed since {run.folder} was trained; "
+            "put them back, or train again"
+        )
