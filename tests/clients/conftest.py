@@ -1,12 +1,14 @@
 """A real gRPC server on a free port that answers by rule: an image's bytes say what becomes of it."""
 
+import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
 
 import grpc
 import pytest
+
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import inference_pb2_grpc as pb_grpc
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -36,6 +38,7 @@ class Rules:
     failures: list[tuple[grpc.StatusCode, str, int | None]] = field(default_factory=list)  # taken one a call
     silent: threading.Event = field(default_factory=threading.Event)  # set: it never answers
     released: threading.Event = field(default_factory=threading.Event)
+    asked: threading.Event = field(default_factory=threading.Event)
     calls: list[str] = field(default_factory=list)
     plans: list[pb.LabelPlan] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
@@ -43,6 +46,7 @@ class Rules:
 
     def enter(self, name: str, context: grpc.ServicerContext) -> None:
         self.calls.append(name)
+        self.asked.set()
         if self.silent.is_set():
             self.released.wait(30)
         if self.failures:
@@ -103,6 +107,9 @@ class Inference(pb_grpc.InferenceServicer):
     def Compare(self, request, context):
         self.rules.enter("Compare", context)
         pairs = [(prediction(image), prediction(b"cat")) for image in request.images.encoded]
+        for pair in pairs:
+            for side in pair:
+                del side.top[request.top_k :]
         return pb.CompareResponse(
             comparisons=[
                 pb.Comparison(student=student, teacher=teacher, agree=student.top[0].label == "cat", kl=0.5)
@@ -167,13 +174,6 @@ def server() -> Iterator[LocalServer]:
 @pytest.fixture
 def unused_address() -> Iterator[str]:
     """An address at which nothing listens, held so that nothing can begin to."""
-    import socket
-
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{held.getsockname()[1]}"
-
-
-@pytest.fixture
-def label_name() -> Callable[[bytes], str]:
-    return label_of

@@ -1,13 +1,15 @@
 """What callers get: the same answers from both faces, every status as its error, and an end to every wait."""
 
 import asyncio
+import re
 import time
 from pathlib import Path
 
 import grpc
 import numpy as np
-import pupil_client
 import pytest
+
+import pupil_client
 from pupil_client import (
     AsyncClient,
     BadRequest,
@@ -49,6 +51,16 @@ def awaited(server, ask, **settings):
             return [each async for each in answer] if hasattr(answer, "__aiter__") else await answer
 
     return asyncio.run(run())
+
+
+def called(server, ask, **settings):
+    """The same with the client for threads."""
+    with Client(server.address, **settings) as client:
+        answer = ask(client)
+        return list(answer) if hasattr(answer, "__next__") else answer
+
+
+both_faces = pytest.mark.parametrize("face", [called, awaited])
 
 
 def test_one_image_in_gives_one_prediction_and_a_list_gives_a_list(client):
@@ -167,73 +179,74 @@ def test_a_load_is_asked_for_as_it_was_meant(server, client):
         client.load("student@stable")
 
 
-@pytest.mark.parametrize("face", ["sync", "async"])
+@both_faces
 @pytest.mark.parametrize("status", STATUSES, ids=lambda status: status.name)
-def test_every_status_becomes_its_error(server, client, face, status):
+def test_every_status_becomes_its_error(server, face, status):
     server.rules.failures = [(status, "why", None)] * 3
     with pytest.raises(PupilError) as raised:
-        if face == "sync":
-            client.classify(b"cat", model="student")
-        else:
-            awaited(server, lambda c: c.classify(b"cat", model="student"))
+        face(server, lambda client: client.classify(b"cat", model="student"))
     assert type(raised.value) is STATUSES[status]
     server.rules.failures = [(status, "why", None)]
-    with pytest.raises(STATUSES[status]):
-        if face == "sync":
-            list(client.pseudo_label([b"cat"], model="student"))
-        else:
-            awaited(server, lambda c: c.pseudo_label([b"cat"], model="student"))
+    with pytest.raises(PupilError) as raised:
+        face(server, lambda client: client.pseudo_label([b"cat"] * 500, model="student"))
+    assert type(raised.value) is STATUSES[status]
 
 
-@pytest.mark.parametrize("face", ["sync", "async"])
+@both_faces
 def test_a_deadline_ends_a_call_that_gets_no_answer(server, face):
     server.rules.silent.set()
     began = time.monotonic()
-    with pytest.raises(DeadlineExceeded, match=r"no answer from 127.0.0.1:\d+ within 0.3 s"):
-        if face == "sync":
-            Client(server.address).classify(b"cat", model="student", timeout=0.3)
-        else:
-            awaited(server, lambda c: c.classify(b"cat", model="student", timeout=0.3))
+    with pytest.raises(DeadlineExceeded, match=f"no answer from {server.address} within 0.3 s"):
+        face(server, lambda client: client.classify(b"cat", model="student", timeout=0.3))
     assert time.monotonic() - began < 10  # the server itself holds it for 30 s
 
 
-@pytest.mark.parametrize("face", ["sync", "async"])
+@both_faces
 def test_a_silent_stream_ends_too(server, face):
     server.rules.silent.set()
-    with pytest.raises(DeadlineExceeded, match="was silent for 0.3 s"):
-        if face == "sync":
-            list(Client(server.address, timeout=0.3).pseudo_label([b"cat"], model="student"))
-        else:
-            awaited(server, lambda c: c.pseudo_label([b"cat"], model="student"), timeout=0.3)
+    with pytest.raises(DeadlineExceeded, match=f"{server.address} was silent for 0.3 s"):
+        face(server, lambda client: client.pseudo_label([b"cat"], model="student"), timeout=0.3)
 
 
-@pytest.mark.parametrize("face", ["sync", "async"])
+@both_faces
 def test_time_that_the_caller_takes_is_not_held_against_the_server(server, face):
     def slow_images():
         for image in PICTURES:
-            time.sleep(0.2)  # twice the patience
+            time.sleep(0.4)  # longer than the patience
             yield image
 
-    def ask(c):
-        return c.pseudo_label(slow_images(), model="student")
-
-    if face == "sync":
-        labels = list(ask(Client(server.address, timeout=0.1)))
-    else:
-        labels = awaited(server, ask, timeout=0.1)
+    labels = face(server, lambda client: client.pseudo_label(slow_images(), model="student"), timeout=0.3)
     assert [label.prediction.label for label in labels] == ["dog", "cat", "fox"]
 
 
-@pytest.mark.parametrize("face", ["sync", "async"])
-def test_what_goes_wrong_while_images_are_read_reaches_the_caller_as_it_is(server, client, face):
-    def ask(c):
-        return c.pseudo_label([b"cat", Path("gone.png")], model="student")
+@both_faces
+def test_what_goes_wrong_while_images_are_read_reaches_the_caller_as_it_is(server, face):
+    with pytest.raises(FileNotFoundError, match=re.escape("gone.png")):
+        face(server, lambda client: client.pseudo_label([b"cat", Path("gone.png")], model="student"))
 
-    with pytest.raises(FileNotFoundError, match="gone.png"):
-        if face == "sync":
-            list(ask(client))
-        else:
-            awaited(server, ask)
+
+def test_an_async_stream_takes_images_as_they_come_and_can_be_left_early(server):
+    async def endless():
+        while True:
+            yield b"dog"
+            await asyncio.sleep(0)
+
+    async def stuck():
+        yield b"cat"
+        await asyncio.Event().wait()
+
+    async def run():
+        async with AsyncClient(server.address) as client:
+            labels = client.pseudo_label(endless(), model="student")
+            first = await anext(labels)
+            await labels.aclose()
+            predictions = client.classify_stream(stuck(), model="student")
+            second = await anext(predictions)
+            await predictions.aclose()
+            third = await client.classify(b"fox", model="student")
+            return first.prediction.label, second.label, third.label
+
+    assert asyncio.run(asyncio.wait_for(run(), 30)) == ("dog", "cat", "fox")
 
 
 def test_a_stream_that_is_left_early_does_not_disturb_the_next_call(client):

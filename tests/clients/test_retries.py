@@ -5,6 +5,7 @@ import time
 
 import grpc
 import pytest
+
 from pupil_client import AsyncClient, BadRequest, Client, Overloaded, Unavailable
 from pupil_client.retries import FIRST_PAUSE, Attempts, RetryBudget
 

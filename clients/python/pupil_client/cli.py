@@ -1,0 +1,240 @@
+"""`pupil classify`, `pupil compare`, `pupil label` and `pupil models`."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pupil_client import Client, Prediction
+
+GUARANTEES = ("pac", "fdr", "fixed", "none")
+MODEL_HELP = "Name, name/version or name@alias."
+Decorated = Callable[..., Any]
+
+IMAGES = click.argument(
+    "images",
+    nargs=-1,
+    required=True,
+    metavar="IMAGE…",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+
+
+def asks_a_server(command: Decorated) -> Decorated:
+    """Adds the options that say which server, and how long to wait for it."""
+    for option in (
+        click.option("--tls-ca", type=click.Path(exists=True, path_type=Path), help="Use TLS, with these authorities."),
+        click.option("--timeout", default=10.0, show_default=True, help="Longest wait for an answer, in seconds."),
+        click.option("--server", default="localhost:50051", show_default=True, envvar="PUPIL_SERVER", help="Address."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(epilog="\b\nExample:\n  pupil classify cat.jpg --model student --top-k 3")
+@IMAGES
+@click.option("--model", required=True, help=MODEL_HELP)
+@click.option("--top-k", default=3, show_default=True, type=click.IntRange(min=1), help="Classes an image.")
+@AS_JSON
+@asks_a_server
+def classify(
+    images: tuple[Path, ...], model: str, top_k: int, as_json: bool, server: str, timeout: float, tls_ca: Path | None
+) -> None:
+    """The best classes of each IMAGE.
+
+    An image that fails is named on standard error, the others are answered; then the exit code is 1.
+    """
+    from pupil_client import PupilError
+
+    failed = 0
+    with _connected(server, timeout, tls_ca) as client:
+        for path, found in zip(images, client.classify_stream(images, model=model, top_k=top_k), strict=True):
+            if isinstance(found, PupilError):
+                failed += 1
+                click.echo(f"{path}: {found}", err=True)
+            else:
+                click.echo(_json_line(path, found) if as_json else f"{path}: {_ranking(found)}")
+    if failed:
+        raise click.ClickException(f"{failed} of {len(images)} images failed")
+
+
+@click.command(epilog="\b\nExample:\n  pupil compare cat.jpg dog.jpg --student student --teacher teacher/1")
+@IMAGES
+@click.option("--student", required=True, help=MODEL_HELP)
+@click.option("--teacher", help=f"{MODEL_HELP}  [default: the one that the student's bundle names]")
+@AS_JSON
+@asks_a_server
+def compare(
+    images: tuple[Path, ...],
+    student: str,
+    teacher: str | None,
+    as_json: bool,
+    server: str,
+    timeout: float,
+    tls_ca: Path | None,
+) -> None:
+    """Student and teacher on each IMAGE, and how far apart they are."""
+    agreed = 0
+    with _connected(server, timeout, tls_ca) as client:
+        for path in images:
+            with _naming(path):
+                found = client.compare(path, student=student, teacher=teacher, top_k=1)
+            agreed += found.agree
+            sides = f"student {_ranking(found.student)}; teacher {_ranking(found.teacher)}"
+            verdict = "agree" if found.agree else "differ"
+            click.echo(_json_line(path, found) if as_json else f"{path}: {sides}; {verdict}, KL {found.kl:.4f}")
+    click.echo(f"they agree on {agreed} of {len(images)} images", err=True)
+
+
+@click.command(epilog="\b\nExample:\n  pupil label photos/ --model teacher --precision 0.99 --output labels.jsonl")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="A .jsonl or .csv file; - is JSON Lines on standard output.",
+)
+@click.option("--model", required=True, help=MODEL_HELP)
+@click.option("--guarantee", default="pac", show_default=True, type=click.Choice(GUARANTEES), help="Kind of promise.")
+@click.option("--precision", default=0.99, show_default=True, help="Share of accepted labels that are right.")
+@click.option("--delta", default=0.05, show_default=True, help="Chance that a pac promise is broken.")
+@click.option("--threshold", type=float, help="Least confidence, for --guarantee fixed.")
+@asks_a_server
+def label(
+    folder: Path,
+    output: Path,
+    model: str,
+    guarantee: str,
+    precision: float,
+    delta: float,
+    threshold: float | None,
+    server: str,
+    timeout: float,
+    tls_ca: Path | None,
+) -> None:
+    """Labels every picture in FOLDER and below, each accepted or abstained from under one promise.
+
+    The file is written whole or not at all; a picture that cannot be read becomes a row with its error.
+    """
+    from tqdm import tqdm
+
+    from pupil_client.label import Promise, Tally, find_images, label_images
+    from pupil_client.labels_file import STDOUT, labels_file, writer_for
+
+    with _connected(server, timeout, tls_ca) as client:
+        if output != STDOUT:
+            writer_for(output)  # a wrong suffix is told before anything is asked
+        paths = find_images(folder)
+        served = client.model(model)
+        promise = Promise(guarantee, precision, delta, threshold)
+        tally = Tally()
+        with labels_file(output, served.classes) as write, tqdm(total=len(paths), unit=" images") as bar:
+            for row in label_images(client, paths, served, promise):
+                write(row)
+                tally.count(row)
+                bar.update()
+    click.echo(tally.sentence(), err=True)
+
+
+@click.group(epilog="\b\nExample:\n  pupil models list")
+def models() -> None:
+    """What a server serves: list, load, unload, alias."""
+
+
+@models.command("list", epilog="\b\nExample:\n  pupil models list --json")
+@AS_JSON
+@asks_a_server
+def list_models(as_json: bool, server: str, timeout: float, tls_ca: Path | None) -> None:
+    """Every version in the server's repository, loaded or not."""
+    from dataclasses import asdict
+
+    from pupil_client.table import table
+
+    with _connected(server, timeout, tls_ca) as client:
+        found = client.models()
+    if as_json:
+        for info in found:
+            click.echo(json.dumps(asdict(info), ensure_ascii=False))
+        return
+    heads = ("model", "version", "state", "aliases", "precision", "device", "teacher", "reason")
+    click.echo(table(heads, [
+        (each.name, str(each.version), each.state, ", ".join(each.aliases), each.precision, each.device, each.teacher,
+         each.reason)
+        for each in found
+    ]))  # fmt: skip
+
+
+@models.command(epilog="\b\nExample:\n  pupil models load student/2")
+@click.argument("model")
+@click.option("--keep-others", is_flag=True, help="Leave the version before loaded.")
+@asks_a_server
+def load(model: str, keep_others: bool, server: str, timeout: float, tls_ca: Path | None) -> None:
+    """Loads MODEL (name/version, or the newest of a name), then points the name at it; nothing is dropped."""
+    with _connected(server, timeout, tls_ca) as client:
+        info = client.load(model, keep_others=keep_others)
+    click.echo(f"{info.name}/{info.version} is {info.state}")
+
+
+@models.command(epilog="\b\nExample:\n  pupil models unload student/1")
+@click.argument("model")
+@asks_a_server
+def unload(model: str, server: str, timeout: float, tls_ca: Path | None) -> None:
+    """Finishes what is in flight on MODEL (name/version, or every version of a name), then frees it."""
+    with _connected(server, timeout, tls_ca) as client:
+        client.unload(model)
+
+
+@models.command(epilog="\b\nExample:\n  pupil models alias student stable 2")
+@click.argument("name")
+@click.argument("alias")
+@click.argument("version", type=click.IntRange(min=1), required=False)
+@click.option("--remove", is_flag=True, help="Remove the alias instead.")
+@asks_a_server
+def alias(
+    name: str, alias: str, version: int | None, remove: bool, server: str, timeout: float, tls_ca: Path | None
+) -> None:
+    """Points NAME@ALIAS at a loaded VERSION."""
+    if remove == (version is not None):
+        raise click.UsageError("give a VERSION, or --remove")
+    with _connected(server, timeout, tls_ca) as client:
+        client.set_alias(name, alias, version)
+
+
+@contextmanager
+def _connected(server: str, timeout: float, tls_ca: Path | None) -> Iterator["Client"]:
+    """A client; what the user can mend leaves as one line, with exit code 1."""
+    from pupil_client import Client, PupilError
+
+    try:
+        with Client(server, timeout=timeout, tls=tls_ca or False) as client:
+            yield client
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{where}{error.strerror or error}") from None
+    except (PupilError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    from pupil_client import BadRequest
+
+    try:
+        yield
+    except BadRequest as error:
+        raise click.ClickException(f"{path}: {error}") from None
+
+
+def _ranking(prediction: "Prediction") -> str:
+    return ", ".join(f"{each.label} {each.score:.3f}" for each in prediction.top)
+
+
+def _json_line(path: Path, found: Any) -> str:
+    from dataclasses import asdict
+
+    return json.dumps({"image": str(path), **asdict(found)}, ensure_ascii=False)
