@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pupil_trust import expected_calibration_error, wilson_interval
 from torch import Tensor, nn
 
 from pupil_training.augment import to_pixels
+from pupil_trust import expected_calibration_error, wilson_interval
 
 Metrics = Mapping[str, Any]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pupil_trust import fit_temperature
 
 from pupil_training import checkpoint
 from pupil_training.checkpoint import Checkpoint
@@ -23,6 +22,7 @@ from pupil_training.models.cost import multiply_adds, parameters
 from pupil_training.preprocess import Preprocess
 from pupil_training.recipe import Recipe
 from pupil_training.runs import Run, load_recipe_json
+from pupil_trust import fit_temperature
 
 FORMAT = 1
 

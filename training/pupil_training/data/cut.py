@@ -19,10 +19,11 @@ def cut(labels: Sequence[int], shares: Mapping[str, float], seed: int) -> dict[s
     parts: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ["train", *shares]}
     for label in np.unique(numbers):
         mine = random.permutation(np.flatnonzero(numbers == label))
+        whole = len(mine)
         for name, share in shares.items():
-            count = round(share * len(mine))
+            count = round(share * whole)
             if share > 0 and count == 0:
-                raise DataError(f"a class of {len(mine)} images has none for a {name} share of {share}")
+                raise DataError(f"a class of {whole} images has none for a {name} share of {share}")
             parts[name].append(mine[:count])
             mine = mine[count:]
         if len(mine) == 0:

@@ -1,0 +1,74 @@
+"""A toy data set of bars that a tiny net learns in a second, and runs trained on it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from pupil_training.loop import train
+from pupil_training.recipe import Recipe, parse_recipe
+from pupil_training.runs import Run
+
+CLASSES = ("cross", "level", "upright")
+
+
+def bars(name: str, random: np.random.Generator) -> NDArray[np.uint8]:
+    """A grey picture, 28×28, of a bar that lies, stands, or does both, at a random place, in noise."""
+    pixels = random.integers(0, 60, (28, 28), dtype=np.uint8)
+    row, column = random.integers(4, 22, 2)
+    if name in ("level", "cross"):
+        pixels[row : row + 3, 3:25] = 220
+    if name in ("upright", "cross"):
+        pixels[3:25, column : column + 3] = 220
+    return pixels
+
+
+@pytest.fixture(scope="session")
+def bars_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders: 20 training and 10 test pictures a class, and a pool of 12 in one flat folder."""
+    root = tmp_path_factory.mktemp("bars")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 20), ("test", 10)):
+        for name in CLASSES:
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(bars(name, random)).save(root / split / name / f"{i}.png")
+    (root / "pool").mkdir()
+    for i in range(12):
+        Image.fromarray(bars(CLASSES[i % 3], random)).save(root / "pool" / f"{i:02}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def recipe(bars_folder: Path) -> Callable[..., Recipe]:
+    """A recipe that runs in a second; keyword arguments replace its settings, group by group."""
+
+    def make(**settings: Any) -> Recipe:
+        values: dict[str, Any] = {"name": "tiny", "steps": 12, "batch_size": 8, "log_every": 4, "eval_every": 6}
+        values["data"] = {"root": bars_folder, "validation": 0.2, "calibration": 0.2}
+        for name, value in settings.items():
+            values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
+        return parse_recipe(values, "tiny")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def teacher_run(recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small net with batch norm and dropout, trained until it knows bars."""
+    model = {"name": "vgg", "widths": [8, 16], "convolutions": 1, "dropout": 0.2}
+    folder = tmp_path_factory.mktemp("runs") / "teacher"
+    return train(recipe(name="teacher", steps=80, eval_every=80, batch_size=16, model=model), folder)
+
+
+@pytest.fixture(autouse=True)
+def _same_threads() -> Iterator[None]:
+    """Training sets torch's threads for the process; the next test finds them as they were."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

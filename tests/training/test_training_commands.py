@@ -1,0 +1,91 @@
+"""`pupil train`, `distill` and `evaluate` as a user meets them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from sklearn.metrics import accuracy_score, log_loss
+
+from pupil_training.cli import distill, evaluate, train
+from pupil_training.evaluate import logits_of
+from pupil_training.runs import Run, load_run
+
+SMALL = ["steps=12", "batch_size=8", "eval_every=6", "data.validation=0.2", "data.calibration=0.2"]
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Invoke:
+    """Runs a command in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda command, *words: CliRunner().invoke(command, [str(word) for word in words])
+
+
+@pytest.fixture
+def tiny_recipe(tmp_path: Path, bars_folder: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(f'[data]\nroot = "{bars_folder}"')
+    return path
+
+
+def test_train_then_distill_then_evaluate(invoke: Invoke, tiny_recipe: Path, teacher_run: Run, tmp_path: Path) -> None:
+    assert invoke(train, tiny_recipe, *SMALL).stdout == "runs/tiny\n"
+    teacher = f"distill.teacher={teacher_run.folder}"
+    told = invoke(distill, tiny_recipe, *SMALL, teacher, "distill.temperature=2", "--out", "student")
+    assert told.stdout == "student\n"
+    assert "loss = 0.1 · CE(labels) + 0.9 · 2.0² · KL(teacher ‖ student)" in told.stderr
+    reports = [json.loads(line) for line in invoke(evaluate, "runs/tiny", "student", "--json").stdout.splitlines()]
+    assert [report["run"] for report in reports] == ["runs/tiny", "student"]
+    assert "agreement" not in reports[0]
+    assert (reports[1]["teacher"], reports[1]["agreement"]["of"]) == ("teacher", 30)
+
+
+def test_evaluate_says_what_scikit_learn_says(invoke: Invoke, teacher_run: Run) -> None:
+    report = json.loads(invoke(evaluate, teacher_run.folder, "--json").stdout)
+    images = teacher_run.load_split("test")
+    assert images.labels is not None
+    run = load_run(teacher_run.folder)
+    scores = (logits_of(run.model, images.images).double() / run.model.temperature.item()).softmax(1).numpy()
+    labels = images.labels.numpy()
+    assert report["accuracy"] == {"right": accuracy_score(labels, scores.argmax(1), normalize=False), "of": 30}
+    assert report["nll"] == pytest.approx(log_loss(labels, scores))
+    assert report["interval"][0] < report["accuracy"]["right"] / 30 < report["interval"][1] <= 1
+    assert "of 30 test images, NLL" in invoke(evaluate, teacher_run.folder).stdout
+
+
+def test_evaluate_judges_only_what_has_labels(invoke: Invoke, teacher_run: Run) -> None:
+    assert invoke(evaluate, teacher_run.folder, "--split", "pool").stderr == (
+        "Error: the pool split has no labels to judge by\n"
+    )
+    assert "'exam' is not a split" in invoke(evaluate, teacher_run.folder, "--split", "exam").stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "message"),
+    [
+        (train, ["nowhere.toml"], "nowhere.toml: no such recipe"),
+        (train, ["tiny.toml", "optim.learning_rat=1"], "did you mean 'optim.learning_rate'?"),
+        (train, ["tiny.toml", "data.root=nowhere"], "nowhere/train: no such folder"),
+        (train, ["tiny.toml", "model.name=lenet"], "no model is called 'lenet'"),
+        (train, ["tiny.toml", "distill.teacher=t"], "use pupil distill"),
+        (distill, ["tiny.toml"], "names no teacher: add distill.teacher=RUN"),
+        (distill, ["tiny.toml", "distill.teacher=nowhere", *SMALL], "nowhere: not a run"),
+        (evaluate, ["nowhere"], "nowhere: not a run"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line(
+    invoke: Invoke, tiny_recipe: Path, command: click.Command, words: list[str], message: str
+) -> None:
+    told = invoke(command, *words)
+    assert told.exit_code == 1
+    assert told.stderr.splitlines()[-1].startswith("Error: ")
+    assert message in told.stderr
+    assert told.stdout == ""
+
+
+@pytest.mark.parametrize("command", [train, distill, evaluate])
+def test_every_help_ends_with_an_example(invoke: Invoke, command: click.Command) -> None:
+    assert f"Example: pupil {command.name} " in invoke(command, "--help").stdout

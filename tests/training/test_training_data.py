@@ -1,0 +1,138 @@
+import hashlib
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pupil_training.data import load_split
+from pupil_training.data.cut import cut
+from pupil_training.errors import DataError
+from pupil_training.recipe import DataSettings
+
+
+def settings(root: Path, **values: object) -> DataSettings:
+    return DataSettings.model_validate({"root": root, "validation": 0.2, "calibration": 0.2, **values})
+
+
+@pytest.fixture
+def own_folder(bars_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the bars that a test may spoil."""
+    return Path(shutil.copytree(bars_folder, tmp_path / "bars"))
+
+
+def test_a_cut_takes_its_share_of_every_class_and_no_image_twice() -> None:
+    labels = [0] * 50 + [1] * 10
+    parts = cut(labels, {"validation": 0.2, "pool": 0.5}, seed=3)
+    together = np.concatenate(list(parts.values()))
+    assert sorted(together.tolist()) == list(range(60))
+    counts = {name: np.bincount(np.array(labels)[chosen]).tolist() for name, chosen in parts.items()}
+    assert counts == {"train": [15, 3], "validation": [10, 2], "pool": [25, 5]}
+
+
+def test_a_cut_is_decided_by_its_seed() -> None:
+    labels = [0, 1] * 20
+    first, again, other = (cut(labels, {"validation": 0.5}, seed)["validation"].tolist() for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_a_share_that_is_too_small_for_a_class_is_refused() -> None:
+    with pytest.raises(DataError, match=r"a class of 3 images has none for a validation share of 0\.1"):
+        cut([0] * 3, {"validation": 0.1}, seed=0)
+
+
+def test_the_splits_of_class_folders_share_no_picture(bars_folder: Path) -> None:
+    splits = {name: load_split(settings(bars_folder), name) for name in ("train", "validation", "calibration", "test")}
+    assert {name: len(images) for name, images in splits.items()} == {
+        "train": 36, "validation": 12, "calibration": 12, "test": 30,
+    }  # fmt: skip
+    digests = [hashlib.sha256(images.encoded(i)).digest() for images in splits.values() for i in range(len(images))]
+    assert len(set(digests)) == 90
+
+
+def test_pixels_and_labels_are_those_of_the_files(bars_folder: Path) -> None:
+    images = load_split(settings(bars_folder), "test")
+    assert images.classes == ("cross", "level", "upright")
+    assert images.labels is not None
+    assert images.labels.tolist() == [0] * 10 + [1] * 10 + [2] * 10
+    picture = np.asarray(Image.open(bars_folder / "test" / "level" / "0.png"))
+    assert images.images[10, :, :, 0].tolist() == picture.tolist()
+    assert images.encoded(10) == (bars_folder / "test" / "level" / "0.png").read_bytes()
+
+
+def test_the_pool_has_no_labels_from_its_own_folder_or_cut_from_train(bars_folder: Path, own_folder: Path) -> None:
+    assert load_split(settings(bars_folder), "pool").labels is None
+    shutil.rmtree(own_folder / "pool")
+    pool = load_split(settings(own_folder, pool=0.25), "pool")
+    assert (len(pool), pool.labels) == (15, None)
+    with pytest.raises(DataError, match=r"pool: no such folder, and data\.pool = 0 cuts none"):
+        load_split(settings(own_folder), "pool")
+
+
+def test_the_hash_of_a_set_follows_files_and_labels_but_not_the_input_size(own_folder: Path) -> None:
+    before = load_split(settings(own_folder), "test").sha256
+    assert load_split(settings(own_folder, height=32, width=32), "test").sha256 == before
+    (own_folder / "test" / "level" / "0.png").rename(own_folder / "test" / "cross" / "level.png")
+    assert load_split(settings(own_folder), "test").sha256 != before
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere/train: no such folder"):
+        load_split(settings(tmp_path / "nowhere"), "train")
+
+
+def test_an_empty_class_is_named(own_folder: Path) -> None:
+    shutil.rmtree(own_folder / "test" / "level")
+    (own_folder / "test" / "level").mkdir()
+    with pytest.raises(DataError, match=r"test/level: no images \(\.jpg"):
+        load_split(settings(own_folder), "test")
+
+
+def test_classes_that_differ_between_splits_are_named(own_folder: Path) -> None:
+    shutil.copytree(own_folder / "test" / "level", own_folder / "test" / "slanted")
+    with pytest.raises(DataError, match="only one of them has slanted"):
+        load_split(settings(own_folder), "test")
+
+
+def test_an_unreadable_image_is_named_and_counted_or_skipped_if_asked(own_folder: Path) -> None:
+    broken = own_folder / "test" / "level" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"level/0\.png: not a readable image .*; 1 of 30 images are unreadable"):
+        load_split(settings(own_folder), "test")
+    images = load_split(settings(own_folder, unreadable="skip"), "test")
+    assert len(images) == 29
+    assert [str(broken) in skipped for skipped in images.skipped] == [True]
+    assert images.encoded(10) == (own_folder / "test" / "level" / "1.png").read_bytes()
+
+
+def write_idx(folder: Path, prefix: str, count: int) -> np.ndarray:
+    pixels = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    labels = bytes(i % 10 for i in range(count))
+    folder.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(">IIII", 0x803, count, 28, 28)
+    (folder / f"{prefix}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
+    (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, count) + labels)
+    return pixels
+
+
+def test_mnist_comes_from_its_idx_files(tmp_path: Path) -> None:
+    write_idx(tmp_path / "MNIST" / "raw", "train", 100)
+    pixels = write_idx(tmp_path / "MNIST" / "raw", "t10k", 20)
+    mnist = settings(tmp_path, source="mnist")
+    test = load_split(mnist, "test")
+    assert torch.equal(test.images[..., 0], torch.from_numpy(pixels))
+    assert [len(load_split(mnist, name)) for name in ("train", "validation", "calibration")] == [60, 20, 20]
+    at_32 = load_split(settings(tmp_path, source="mnist", height=32, width=32), "test")
+    resized = Image.fromarray(pixels[3]).resize((32, 32), Image.Resampling.BILINEAR)
+    assert at_32.images[3, :, :, 0].tolist() == np.asarray(resized).tolist()
+    with pytest.raises(DataError, match=r"MNIST has no pool split of its own"):
+        load_split(mnist, "pool")
+
+
+def test_mnist_is_never_downloaded(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no MNIST/raw"):
+        load_split(settings(tmp_path, source="mnist"), "train")
+    assert list(tmp_path.iterdir()) == []

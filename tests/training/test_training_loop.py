@@ -1,0 +1,197 @@
+import copy
+import hashlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from pupil_training.augment import to_pixels
+from pupil_training.distill import Teacher
+from pupil_training.errors import RunError
+from pupil_training.evaluate import logits_of
+from pupil_training.loop import train
+from pupil_training.models import Classifier
+from pupil_training.recipe import Recipe
+from pupil_training.runs import Run, load_run
+
+MakeRecipe = Callable[..., Recipe]
+
+
+def fingerprint(model: nn.Module) -> str:
+    whole = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        whole.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
+def accuracy(run: Run, split: str) -> float:
+    images = run.load_split(split)
+    assert images.labels is not None
+    return (logits_of(run.model, images.images).argmax(1) == images.labels).float().mean().item()
+
+
+def test_training_learns_bars_that_it_has_not_seen(teacher_run: Run) -> None:
+    assert accuracy(teacher_run, "test") > 0.9
+
+
+def test_two_runs_with_one_seed_end_in_the_same_weights(recipe: MakeRecipe, tmp_path: Path) -> None:
+    settings = {"augment": {"shift": 2, "rotate": 5, "contrast": 0.2}, "model": {"dropout": 0.3}}
+    first, again = (train(recipe(**settings, seed=5), tmp_path / name) for name in ("first", "again"))
+    other = train(recipe(**settings, seed=6), tmp_path / "other")
+    assert fingerprint(first.model) == fingerprint(again.model) != fingerprint(other.model)
+
+
+def test_a_run_that_was_killed_and_resumed_ends_in_the_same_weights(recipe: MakeRecipe, tmp_path: Path) -> None:
+    settings = recipe(steps=150, eval_every=10, log_every=5, model={"dropout": 0.3}, augment={"shift": 1})
+    whole = train(settings, tmp_path / "whole")
+    (tmp_path / "tiny.json").write_text(settings.model_dump_json())
+    program = (
+        "import sys; from pathlib import Path; from pupil_training import Recipe, train;"
+        "train(Recipe.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path / "tiny.json", tmp_path / "killed"]) as process:
+        metrics, patience = tmp_path / "killed" / "metrics.jsonl", time.monotonic() + 60
+        while not (metrics.exists() and '"step": 25' in metrics.read_text()) and time.monotonic() < patience:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "killed" / "result.json").exists()
+    with pytest.raises(RunError, match="unfinished"):
+        load_run(tmp_path / "killed")
+    resumed = train(settings, tmp_path / "killed", resume=True)
+    assert fingerprint(resumed.model) == fingerprint(whole.model)
+    assert metrics.read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def test_a_run_is_not_resumed_with_other_settings(recipe: MakeRecipe, tmp_path: Path) -> None:
+    train(recipe(), tmp_path)
+    (tmp_path / "result.json").unlink()
+    with pytest.raises(RunError, match=r"other settings: optim\.learning_rate=0\.5 \(it was 0\.005\)"):
+        train(recipe(optim={"learning_rate": 0.5}), tmp_path, resume=True)
+
+
+def test_a_finished_run_is_not_overwritten_unless_forced(recipe: MakeRecipe, tmp_path: Path) -> None:
+    before = fingerprint(train(recipe(), tmp_path).model)
+    for resume in (False, True):
+        with pytest.raises(RunError, match="holds a finished run"):
+            train(recipe(seed=9), tmp_path, resume=resume)
+    assert fingerprint(load_run(tmp_path).model) == before
+    assert fingerprint(train(recipe(seed=9), tmp_path, force=True).model) != before
+
+
+def test_a_run_read_back_gives_the_same_answers(recipe: MakeRecipe, tmp_path: Path) -> None:
+    run = train(recipe(), tmp_path)
+    back = load_run(tmp_path)
+    images = run.load_split("validation").images
+    assert torch.equal(logits_of(run.model, images), logits_of(back.model, images))
+    assert (back.classes, back.recipe, back.result) == (run.classes, run.recipe, run.result)
+    assert back.model.temperature.item() == run.result["temperature"] != 1.0
+    assert not back.model.training
+
+
+def test_the_temperature_makes_the_validation_split_likelier(teacher_run: Run) -> None:
+    images = teacher_run.load_split("validation")
+    assert images.labels is not None
+    logits = logits_of(teacher_run.model, images.images)
+    fitted = teacher_run.result["temperature"]
+    nll = [nn.functional.cross_entropy(logits / t, images.labels).item() for t in (1.0, fitted * 0.9, fitted * 1.1)]
+    assert teacher_run.result["metrics"]["validation_nll"] < min(nll)
+
+
+def test_a_loss_that_is_no_number_is_named_with_its_steps(recipe: MakeRecipe, tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="the loss became nan between steps [159] and"):
+        train(recipe(optim={"name": "sgd", "learning_rate": 1e30}), tmp_path)
+
+
+def test_a_distilled_student_follows_its_teacher_and_says_how_closely(
+    recipe: MakeRecipe, teacher_run: Run, tmp_path: Path
+) -> None:
+    distill = {"teacher": teacher_run.folder, "hard_weight": 0.0, "soft_weight": 1.0}
+    student = train(recipe(steps=60, eval_every=60, batch_size=16, distill=distill), tmp_path / "student")
+    images = student.load_split("validation").images
+    same = logits_of(student.model, images).argmax(1) == logits_of(teacher_run.model, images).argmax(1)
+    assert student.result["metrics"]["validation_agreement"] == {"right": int(same.sum()), "of": 12}
+    assert student.result["metrics"]["validation_kl"] > 0
+    assert student.result["teacher"]["name"] == "teacher"
+    assert (student.folder / student.result["teacher"]["run"]).resolve() == teacher_run.folder.resolve()
+    assert accuracy(student, "test") > 0.8
+
+
+def test_the_teacher_is_the_same_after_a_student_was_taught(
+    recipe: MakeRecipe, teacher_run: Run, tmp_path: Path
+) -> None:
+    before = {path.name: path.read_bytes() for path in teacher_run.folder.iterdir()}
+    train(recipe(distill={"teacher": teacher_run.folder}), tmp_path)
+    assert {path.name: path.read_bytes() for path in teacher_run.folder.iterdir()} == before
+
+
+def test_a_teacher_inside_a_training_module_keeps_its_state_and_answers_without_noise(teacher_run: Run) -> None:
+    teacher = Teacher(copy.deepcopy(teacher_run.model))
+    before = fingerprint(teacher)
+    whole = nn.ModuleList([teacher, nn.Linear(2, 2)]).train()
+    pixels = to_pixels(teacher_run.load_split("test").images)
+    first, again = teacher(pixels), teacher(pixels)
+    assert whole.training
+    assert torch.equal(first, again)
+    assert fingerprint(teacher) == before
+    assert not first.requires_grad
+
+
+def test_cached_logits_teach_what_live_ones_do_where_nothing_is_augmented(
+    recipe: MakeRecipe, teacher_run: Run, tmp_path: Path
+) -> None:
+    live, cached = (
+        train(recipe(distill={"teacher": teacher_run.folder, "logits": logits}), tmp_path / logits)
+        for logits in ("live", "cached")
+    )
+    for ours, theirs in zip(live.model.state_dict().values(), cached.model.state_dict().values(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_a_student_learns_from_the_pool_without_any_label(recipe: MakeRecipe, teacher_run: Run, tmp_path: Path) -> None:
+    distill = {"teacher": teacher_run.folder, "hard_weight": 0.0, "pool": True}
+    run = train(recipe(distill=distill), tmp_path)
+    assert run.result["images"] == {"train": 36, "validation": 12, "pool": 12}
+    assert set(run.result["data"]) == {"train", "validation", "pool"}
+
+
+def test_a_teacher_of_other_classes_is_refused_with_the_difference(
+    recipe: MakeRecipe, teacher_run: Run, bars_folder: Path, tmp_path: Path
+) -> None:
+    for split in ("train", "test"):
+        for name in ("cross", "level"):
+            (tmp_path / split).mkdir(exist_ok=True)
+            (tmp_path / split / name).symlink_to(bars_folder / split / name)
+    settings = recipe(data={"root": tmp_path}, distill={"teacher": teacher_run.folder})
+    with pytest.raises(RunError, match=r"other classes than the teacher .*: without \['upright'\], with \[\]"):
+        train(settings, tmp_path / "student")
+
+
+def test_a_teacher_with_the_classes_in_another_order_is_refused(teacher_run: Run) -> None:
+    from pupil_training.distill import load_teacher
+
+    order = ("upright", "level", "cross")
+    student = Classifier(nn.Flatten(), order, teacher_run.model.input)
+    with pytest.raises(RunError, match="in another order"):
+        load_teacher(teacher_run.folder, student)
+
+
+def test_a_teacher_of_another_picture_size_is_refused(recipe: MakeRecipe, teacher_run: Run, tmp_path: Path) -> None:
+    settings = recipe(data={"height": 32, "width": 32}, distill={"teacher": teacher_run.folder})
+    with pytest.raises(RunError, match="takes pictures of 28×28×1, the student of 32×32×1"):
+        train(settings, tmp_path)
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not a run"):
+        load_run(tmp_path)
+
+
+def test_a_published_lenet_trains_too(recipe: MakeRecipe, tmp_path: Path) -> None:
+    settings = recipe(steps=60, eval_every=60, batch_size=16, model={"name": "lenet5-1998"})
+    assert accuracy(train(settings, tmp_path), "test") > 0.6
