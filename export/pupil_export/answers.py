@@ -33,7 +33,8 @@ class OnnxModel:
     def __init__(self, graph: bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()  # its own default ignores the cores that we may use
-        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it would starve PyTorch's threads
+        options.log_severity_level = 3  # errors
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, images: NDArray[np.uint8], batch_size: int = BATCH) -> Answers:

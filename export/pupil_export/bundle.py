@@ -63,10 +63,10 @@ def export(
 
 def _content(run: Run) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What can be said about the exported model, and the files that prove it."""
+    splits = load_splits(run)
     served = Served(run.model)
     graph = export_graph(served)
     model = OnnxModel(graph)
-    splits = load_splits(run)
     parity = check_parity(served, model, splits["validation"].images.numpy())
     files = {"model.onnx": graph, **goldens(model, splits["validation"])}
     facts = {**_known(run, splits), "parity": asdict(parity), "certificates": []}

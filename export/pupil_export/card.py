@@ -94,8 +94,8 @@ def _idle(facts: Facts) -> str:
     if all(one["coverage"] < 1 for one in facts["certificates"]):
         return ""
     return (
-        "\n\nWhere the coverage is 100 %, the promise is no stricter than the model itself: it selects nothing, and its "
-        "labels teach a student little."
+        "\n\nWhere the coverage is 100 %, the promise is no stricter than the model itself: it selects nothing, and "
+        "its labels teach a student little."
     )
 
 

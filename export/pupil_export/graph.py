@@ -31,6 +31,7 @@ def export_graph(served: Served) -> bytes:
 
     Raises ExportError where the classes do not match the net's output, or where the graph exceeds 2 GiB.
     """
+    served.eval()  # before the first call: in training mode that would move the statistics of a batch norm
     height, width, channels = served.classifier.input
     example = torch.zeros(2, height, width, channels, dtype=torch.uint8)  # a batch of 1 would become a constant
     with torch.no_grad():
@@ -40,7 +41,7 @@ def export_graph(served: Served) -> bytes:
             f"{len(served.classifier.classes)} classes, but the net has {outputs} outputs; train it again"
         )
     program = torch.onnx.export(
-        served.eval(),
+        served,
         (example,),
         dynamo=True,
         opset_version=OPSET,
