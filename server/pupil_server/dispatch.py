@@ -4,11 +4,12 @@ A front reads bytes, makes a `Call`, and asks `Dispatcher` for the answer's byte
 the translation of errors are here, once.
 """
 
+import asyncio
 import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,12 +60,15 @@ class Dispatcher:
         self._max_calls = max_calls
         self._stream_idle = stream_idle
         self._calls = 0
-        self.draining = False
+        self._draining = False
+        self._awaited_calls = 0
+        self._idle = asyncio.Event()  # no call is inside but those that never end by themselves
+        self._idle.set()
 
     async def unary(self, method: Method, request: bytes, call: Call) -> bytes:
         """The answer's bytes, or Failure."""
         assert method.unary is not None
-        with self._around(method, call):
+        with self._around(method, call), self._awaited():
             async with call.limited():
                 answer = await method.unary(_parse(method, request), call)
             return answer.SerializeToString()
@@ -86,10 +90,17 @@ class Dispatcher:
             async for request in patiently(requests, min(self._stream_idle, call.remaining())):
                 yield _parse(method, request)
 
-        with self._around(method, call):
+        with self._around(method, call), self._awaited():
             async for answer in method.both_streams(parsed(), call):
                 call.require_time()
                 yield answer.SerializeToString()
+
+    async def drain(self, grace: float) -> None:
+        """Refuses new calls, and waits at most `grace` seconds for those inside."""
+        self._draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
 
     @contextmanager
     def _around(self, method: Method, call: Call) -> Iterator[None]:
@@ -114,8 +125,20 @@ class Dispatcher:
             self._metrics.requests.labels(method.path, code.name).inc()
             self._metrics.request_seconds.labels(method.path).observe(time.perf_counter() - start)
 
+    @contextmanager
+    def _awaited(self) -> Iterator[None]:
+        """Inside this, `drain` waits for the call."""
+        self._awaited_calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._awaited_calls -= 1
+            if not self._awaited_calls:
+                self._idle.set()
+
     def _admit(self, call: Call) -> None:
-        if self.draining:
+        if self._draining:
             raise Unavailable("the server is shutting down; try another one")
         if self._calls > self._max_calls:
             raise Overloaded(f"{self._max_calls:,} calls are already in work; try again later", retry_after=0.1)

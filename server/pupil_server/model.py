@@ -121,7 +121,6 @@ class LoadedModel:
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
         with self._admission.admit(count(images)):
-            self._observer.show_queue()
             if not images.encoded:
                 return await self._submit(pixels_array(images.pixels, self.facts.input), call), {}
             decoded = await self._decoder.decode(images.encoded, self.facts.input, self.facts.resize, call)
@@ -165,8 +164,8 @@ class _Observer:
         self._batch_images = metrics.batch_images.labels(*labels)
         self._inference_seconds = metrics.inference_seconds.labels(*labels)
         self._queue_seconds = metrics.queue_seconds.labels(*labels)
-        self._queue_images = metrics.queue_images.labels(*labels)
-        self._queue_bytes = metrics.queue_bytes.labels(*labels)
+        metrics.queue_images.labels(*labels).set_function(lambda: admission.images)
+        metrics.queue_bytes.labels(*labels).set_function(lambda: admission.images * admission.image_bytes)
 
     def batched(self, images: int, seconds: float) -> None:
         self._admission.measured(images, seconds)
@@ -181,7 +180,3 @@ class _Observer:
 
     def expired(self, stage: str) -> None:
         self._metrics.expired.labels(stage).inc()
-
-    def show_queue(self) -> None:
-        self._queue_images.set(self._admission.images)
-        self._queue_bytes.set(self._admission.images * self._admission.image_bytes)

@@ -34,6 +34,7 @@ HEALTH, REFLECTION = "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerRef
 BEAT = 0.5  # seconds between two beats of the loop
 SILENT = 10.0  # seconds without a beat after which the loop counts as hung
 MAX_CALLS = 4096
+LINGER = 0.5  # seconds in which latecomers are still refused in words: grpcio cancels what arrives while it closes
 
 
 class Server:
@@ -77,7 +78,9 @@ class Server:
         was_ready, self._ready = self._ready, False
         if was_ready:
             await asyncio.sleep(self.settings.drain_delay)
-        await self._front.stop(self.settings.drain_grace)
+            await self._dispatcher.drain(self.settings.drain_grace)
+            await asyncio.sleep(LINGER)
+        await self._front.stop(0)
         await self.repository.close()
         self._decoder.close()
         if self._heart:
