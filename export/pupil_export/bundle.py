@@ -15,13 +15,11 @@ from pupil_export.evidence import calibration_answers, certificates, measure
 from pupil_export.goldens import goldens
 from pupil_export.graph import Served, export_graph
 from pupil_export.parity import check_parity
-from pupil_export.repository import check_name, new_version, write_bundle
+from pupil_export.repository import FORMAT, check_name, new_version, write_bundle
 from pupil_export.splits import load_splits
 from pupil_export.teachers import teacher_of
 from pupil_training.data import ImageSet
 from pupil_training.runs import Run, load_run
-
-FORMAT = 1
 
 
 def export(

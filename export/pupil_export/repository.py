@@ -11,6 +11,7 @@ from typing import Any
 
 from pupil_export.errors import ExportError
 
+FORMAT = 1  # of bundle.json
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -44,11 +45,13 @@ def versions(repository: Path, name: str) -> list[int]:
 
 
 def bundles(repository: Path) -> Iterator[dict[str, Any]]:
-    """`bundle.json` of every readable bundle, the newest version of a model first."""
+    """`bundle.json` of every bundle that we can read, the newest version of a model first."""
     for folder in sorted(repository.glob("*/")):
         for version in reversed(versions(repository, folder.name)):
             with suppress(OSError, ValueError):
-                yield json.loads((folder / str(version) / "bundle.json").read_bytes())
+                facts = json.loads((folder / str(version) / "bundle.json").read_bytes())
+                if isinstance(facts, dict) and facts.get("format") == FORMAT:
+                    yield facts
 
 
 def write_bundle(folder: Path, files: Mapping[str, bytes]) -> None:

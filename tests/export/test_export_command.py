@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,11 @@ def models(repository: Path, tmp_path: Path) -> Path:
     """A repository of one's own, with teacher/1."""
     shutil.copytree(repository / "teacher", tmp_path / "models/teacher")
     return tmp_path / "models"
+
+
+def test_the_command_and_the_front_door_open_without_torch() -> None:
+    check = "import sys, pupil_export.cli; sys.exit(any(heavy in sys.modules for heavy in ('torch', 'onnx', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", check], timeout=60, check=False).returncode == 0
 
 
 def test_the_bundles_path_is_all_that_standard_output_gets(runs: Path, models: Path) -> None:

@@ -32,6 +32,11 @@ def test_no_temperature_of_a_fine_grid_is_better() -> None:
     assert negative_log_likelihood(3 * logits, labels, fitted) <= negative_log_likelihood(3 * logits, labels, best)
 
 
+def test_the_fitted_temperature_keeps_every_ranking() -> None:
+    logits, labels = sampled(2, images=300)
+    np.testing.assert_array_equal(np.argsort(logits / fit_temperature(5 * logits, labels)), np.argsort(logits))
+
+
 def test_the_loss_of_two_images_worked_by_hand() -> None:
     logits = [[math.log(3), 0.0], [0.0, 0.0]]  # 3 : 1 and 1 : 1
     assert negative_log_likelihood(logits, [0, 1]) == pytest.approx(-(math.log(3 / 4) + math.log(1 / 2)) / 2)
