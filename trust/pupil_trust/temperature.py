@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 COLDEST, HOTTEST = 0.01, 100.0
@@ -27,6 +26,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
     Raises ValueError for empty, NaN or ill-shaped input.
     """
+    from scipy.optimize import minimize_scalar  # a second to import, which a server would pay at every start
+
     numbers, classes = _checked(logits, labels)
     of_label = np.take_along_axis(numbers, classes[:, None], axis=1)[:, 0]
     if (of_label == numbers.max(axis=1)).all():
