@@ -126,7 +126,7 @@ def _tell(places: Places, seed: int, narrator: Narrator) -> None:
         pictures = read_pictures(places.data / "test")
         _swap(client, [picture.data for picture in pictures], narrator)
 
-        narrator.begin("Compare and measure all of them over gRPC, on test pictures that nothing has seen")
+        narrator.begin("Compare and measure all of them over gRPC, on test pictures that no training has seen")
         rows = _measured_rows(client, places)
 
     click.echo(f"\n{table(HEADS, rows)}\n\n{_verdict(places)}\n\n{_by_hand(places)}")
@@ -142,19 +142,20 @@ def _make_room(folder: Path) -> None:
 
 
 def _pupil(*arguments: object) -> None:
-    click.echo("$ pupil " + " ".join(map(str, arguments)), err=True)
-    _run("pupil_client", *arguments)
+    _run("pupil", "pupil_client", *arguments)
 
 
 def _python(module: str, *arguments: object) -> None:
-    click.echo(f"$ python -m {module} " + " ".join(map(str, arguments)), err=True)
-    _run(module, *arguments)
+    _run(f"python -m {module}", module, *arguments)
 
 
-def _run(module: str, *arguments: object) -> None:
+def _run(typed: str, module: str, *arguments: object) -> None:
     """Runs it, talk and progress bars in sight. Raises `SubprocessError` where it fails or takes too long."""
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    subprocess.run(command, stdout=subprocess.DEVNULL, timeout=COMMAND_SECONDS, check=True)
+    words = [str(each) for each in arguments]
+    click.echo(f"$ {typed} {' '.join(words)}", err=True)
+    done = subprocess.run([sys.executable, "-m", module, *words], stdout=subprocess.DEVNULL, timeout=COMMAND_SECONDS)
+    if done.returncode:
+        raise subprocess.SubprocessError(f"{typed} {words[0]} ended with exit code {done.returncode}")
 
 
 def _certified_precision(client: Client, narrator: Narrator) -> float:

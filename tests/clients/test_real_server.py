@@ -1,0 +1,135 @@
+"""The client and its commands against the real `pupil serve`; scores are checked against NumPy."""
+
+import asyncio
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pupil_client import AsyncClient, BadRequest, Client, NotCertified, NotFound
+from pupil_client.command import main
+from pupil_client.demo_server import running_server
+from pupil_client.demo_traffic import Traffic
+
+
+@pytest.fixture(scope="module")
+def real(toolbox, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served") / "repository"
+    toolbox.write_bundle(folder, "teacher", seed=1)
+    toolbox.write_bundle(folder, "student", seed=2, teacher="teacher")
+    with toolbox.run_server(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def client(real):
+    with Client(real.address) as client:
+        yield client
+
+
+@pytest.fixture
+def pixels(toolbox):
+    return toolbox.random_pixels(5, seed=3)
+
+
+def test_files_and_pixels_give_the_scores_worked_out_in_numpy(toolbox, client, pixels):
+    expected = toolbox.linear_scores(pixels, seed=2)
+    for images in (list(pixels), [toolbox.png(image) for image in pixels]):
+        found = client.classify(images, model="student", scores=True, top_k=3)
+        np.testing.assert_allclose([each.scores for each in found], expected, atol=1e-5)
+        assert [each.label for each in found] == [toolbox.classes[best] for best in expected.argmax(axis=1)]
+        assert [len(each.top) for each in found] == [3] * 5
+        assert all(each.confidence == max(each.scores) == each.top[0].score for each in found)
+
+
+def test_comparisons_measure_the_divergence_of_student_from_teacher(toolbox, client, pixels):
+    teacher, student = toolbox.linear_scores(pixels, seed=1), toolbox.linear_scores(pixels, seed=2)
+    found = client.compare([toolbox.png(image) for image in pixels], student="student")
+    np.testing.assert_allclose([each.kl for each in found], (teacher * np.log(teacher / student)).sum(1), atol=1e-4)
+    agree = teacher.argmax(axis=1) == student.argmax(axis=1)
+    assert [each.agree for each in found] == agree.tolist()
+    assert {each.teacher.answered_by.model for each in found} == {"teacher"}
+
+
+def test_both_faces_label_alike_and_abstain_below_the_threshold(toolbox, real, client):
+    images = [toolbox.png(image) for image in toolbox.random_pixels(200, seed=5)]
+    images[7] = images[7][:40]
+    plan = {"model": "teacher", "precision": 0.9, "delta": 0.1}
+
+    async def label():
+        async with AsyncClient(real.address) as client:
+            return [each async for each in client.pseudo_label(images, **plan)]
+
+    labels = list(client.pseudo_label(images, **plan))
+    assert len(labels) == 200
+    decisions = [(each.accepted, each.error, each.prediction and each.prediction.label) for each in labels]
+    others = [(each.accepted, each.error, each.prediction and each.prediction.label) for each in asyncio.run(label())]
+    assert decisions == others
+    assert labels[7].prediction is None
+    assert labels[7].error
+    threshold = labels[0].certificate.threshold
+    readable = [each for each in labels if each.prediction]
+    assert [each.accepted for each in readable] == [each.prediction.confidence >= threshold for each in readable]
+
+
+def test_the_server_is_understood_when_it_refuses(client):
+    with pytest.raises(NotFound, match="student"):
+        client.classify(b"", model="nobody")
+    with pytest.raises(BadRequest):
+        client.classify(b"not a picture", model="student")
+    with pytest.raises(BadRequest):
+        client.classify([], model="student")
+    with pytest.raises(NotCertified, match="precision"):
+        list(client.pseudo_label([], model="teacher", precision=0.9999))
+
+
+def test_health_is_asked_for_by_name(client):
+    assert client.health()
+    assert client.health("student")
+    with pytest.raises(NotFound):
+        client.health("nobody")
+
+
+def test_a_folder_is_labelled_into_rows_that_say_who_answered(toolbox, real, client, tmp_path):
+    images = toolbox.random_pixels(150, seed=6)
+    for number, image in enumerate(images):
+        (tmp_path / f"{number:03}.png").write_bytes(toolbox.png(image))
+    (tmp_path / "003.png").write_bytes(b"\x89PNG\r\n\x1a\n then nothing")
+    output = tmp_path / "labels.csv"
+    arguments = ["label", str(tmp_path), "--model", "teacher", "--precision", "0.9", "--output", str(output)]
+    done = CliRunner().invoke(main, [*arguments, "--server", real.address])
+    assert done.exit_code == 0, done.stderr
+    with output.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    info = client.model("teacher")
+    expected = toolbox.linear_scores(images, seed=1)
+    assert [row["image"] for row in rows] == [str(tmp_path / f"{number:03}.png") for number in range(150)]
+    assert {(row["model"], row["version"], row["fingerprint"]) for row in rows} == {("teacher", "1", info.fingerprint)}
+    assert json.loads(rows[0]["classes"]) == list(toolbox.classes)
+    assert (rows[3]["label"], rows[3]["accepted"], bool(rows[3]["error"])) == ("", "false", True)
+    good = [number for number in range(150) if number != 3]
+    np.testing.assert_allclose([json.loads(rows[number]["scores"]) for number in good], expected[good], atol=1e-5)
+    counts = re.search(r"150 images: (\d+) accepted .*, (\d+) abstained, 1 skipped", done.stderr)
+    assert counts
+    assert int(counts[1]) == sum(row["accepted"] == "true" for row in rows)
+
+
+def test_a_model_is_swapped_under_traffic_without_a_failure(toolbox, repository, tmp_path):
+    images = [toolbox.png(image) for image in toolbox.random_pixels(4, seed=1)]
+    with running_server(repository, tmp_path / "server.log") as address, Client(address) as client:
+        toolbox.write_bundle(repository, "student", 2, seed=3, teacher="teacher")
+        with Traffic(address, "student", images) as traffic:
+            traffic.wait_for(version=1)
+            assert client.load("student/2", keep_others=True).version == 2
+            traffic.wait_for(version=2)
+        assert traffic.failures == []
+        assert set(traffic.answers) == {1, 2}
+        client.set_alias("student", "before", 1)
+        by = client.classify(images[0], model="student@before").answered_by
+        assert by.version == client.model("student@before").version == 1
+        client.unload("student/2")
+        states = {(info.name, info.version): info.state for info in client.models()}
+        assert states == {("student", 1): "ready", ("student", 2): "unloaded", ("teacher", 1): "ready"}
