@@ -28,6 +28,11 @@ proto: setup  ## regenerate the stubs beside their .proto
 	PATH="$(CURDIR)/.venv/bin:$$PATH" python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto \
 		--grpc_python_out=proto --mypy_grpc_out=proto proto/pupil_proto/v1/*.proto
 
-lock: setup  ## resolve the newest versions that pyproject.toml allows
-	$(UV) pip compile --quiet --upgrade pyproject.toml --extra all --group dev --python-version 3.11 \
-		--generate-hashes --no-annotate --no-header --output-file requirements.lock
+LOCK := $(UV) pip compile --quiet --upgrade pyproject.toml --python-version 3.11 --generate-hashes --no-annotate --no-header
+
+lock: setup  ## resolve the newest versions that pyproject.toml allows: for working on it, and for the container
+	$(LOCK) --extra all --group dev --output-file requirements.lock
+	$(LOCK) --extra server --no-config --output-file requirements-server.lock
+
+image: ## the server's container image
+	docker build --tag pupil .

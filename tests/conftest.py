@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -145,12 +144,12 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def run_server(repository: Path, *options: str) -> Iterator[RunningServer]:
+def run_server(repository: Path, *options: str, python: Path = Path(sys.executable)) -> Iterator[RunningServer]:
     """Starts `pupil serve` on free loopback ports, waits until it is ready, and ends it."""
-    command = [sys.executable, "-m", "pupil_client", "serve", "--repository", str(repository)]
+    command = [str(python), "-m", "pupil_client", "serve", "--repository", str(repository)]
     command += ["--port", "0", "--http-port", "0", "--device", "cpu", *options]
     with (repository.parent / "server.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ})
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()  # ends with the process at the latest

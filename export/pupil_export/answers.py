@@ -1,11 +1,14 @@
 """What ONNX Runtime answers: every figure in a bundle comes from the very graph that is served."""
 
+import os
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read while the library loads
+import onnxruntime
 
 BATCH = 32  # images; 224×224 pixels through a VGG take about 1 GB
 

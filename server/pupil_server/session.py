@@ -1,13 +1,16 @@
 """One ONNX Runtime session: images in, logits and scores out, on a device that is what it says."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pupil_server.errors import BundleError
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read while the library loads: what is served stays here
+import onnxruntime as ort
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
