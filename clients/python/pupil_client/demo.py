@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -102,8 +104,9 @@ def _tell(places: Places, seed: int, narrator: Narrator) -> None:
     _pupil("distill", "digits_student_distilled", *taught, "--out", places.run("student"))
 
     narrator.begin("Export all three to ONNX, refused unless they agree with PyTorch")
-    for name in ("teacher", "student-alone", "student"):
-        _pupil("export", places.run(name), "--repository", places.repository, "--name", name)
+    _export(places, "teacher")  # first, because the students' bundles name it
+    with ThreadPoolExecutor() as together:  # most of an export is one core's work
+        list(together.map(partial(_export, places), ("student-alone", "student")))
 
     narrator.begin("Serve them")
     with running_server(places.repository, places.folder / "server.log") as address, Client(address) as client:
@@ -118,7 +121,7 @@ def _tell(places: Places, seed: int, narrator: Narrator) -> None:
         narrator.begin("Self-train: the next student learns from what was accepted, and becomes version 2")
         accepted = f"labels.file={places.labels}"
         _pupil("distill", "digits_student_selftrained", *taught, accepted, "--out", places.run("student-2"))
-        _pupil("export", places.run("student-2"), "--repository", places.repository, "--name", "student")
+        _export(places, "student-2", model="student")
 
         narrator.begin("Swap version 2 in while requests keep coming")
         from pupil_client.demo_measure import read_pictures
@@ -139,6 +142,10 @@ def _make_room(folder: Path) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
+
+
+def _export(places: Places, run: str, model: str | None = None) -> None:
+    _pupil("export", places.run(run), "--repository", places.repository, "--name", model or run)
 
 
 def _pupil(*arguments: object) -> None:
