@@ -1,5 +1,6 @@
 """A toy data set of bars that a tiny net learns in a second, and runs trained on it."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,18 @@ def teacher_run(recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPath
     """A small net with batch norm and dropout, trained until it knows bars."""
     model = {"name": "vgg", "widths": [8, 16], "convolutions": 1, "dropout": 0.2}
     folder = tmp_path_factory.mktemp("runs") / "teacher"
-    return train(recipe(name="teacher", steps=80, eval_every=80, batch_size=16, model=model), folder)
+    settings = recipe(name="teacher", steps=120, eval_every=120, batch_size=16, model=model, augment={"shift": 5})
+    return train(settings, folder)
 
 
-@pytest.fixture(autouse=True)
-def _same_threads() -> Iterator[None]:
-    """Training sets torch's threads for the process; the next test finds them as they were."""
-    threads = torch.get_num_threads()
+@pytest.fixture(autouse=True, scope="module")
+def _one_core() -> Iterator[None]:
+    """Nets this small gain nothing from threads, and lose much where the cores are shared.
+
+    Training takes as many threads as it has cores; other tests find both as they were.
+    """
+    cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
+    os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
     yield
+    os.sched_setaffinity(0, cores)
     torch.set_num_threads(threads)

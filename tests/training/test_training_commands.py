@@ -52,7 +52,8 @@ def test_evaluate_says_what_scikit_learn_says(invoke: Invoke, teacher_run: Run) 
     labels = images.labels.numpy()
     assert report["accuracy"] == {"right": accuracy_score(labels, scores.argmax(1), normalize=False), "of": 30}
     assert report["nll"] == pytest.approx(log_loss(labels, scores))
-    assert report["interval"][0] < report["accuracy"]["right"] / 30 < report["interval"][1] <= 1
+    low, high = report["interval"]
+    assert 0 < low < report["accuracy"]["right"] / 30 <= high <= 1
     assert "of 30 test images, NLL" in invoke(evaluate, teacher_run.folder).stdout
 
 

@@ -94,17 +94,19 @@ def test_a_run_read_back_gives_the_same_answers(recipe: MakeRecipe, tmp_path: Pa
     assert not back.model.training
 
 
-def test_the_temperature_makes_the_validation_split_likelier(teacher_run: Run) -> None:
-    images = teacher_run.load_split("validation")
+def test_the_temperature_makes_the_validation_split_likeliest(recipe: MakeRecipe, tmp_path: Path) -> None:
+    run = train(recipe(), tmp_path)  # twelve steps, so that some answers are wrong
+    images = run.load_split("validation")
     assert images.labels is not None
-    logits = logits_of(teacher_run.model, images.images)
-    fitted = teacher_run.result["temperature"]
-    nll = [nn.functional.cross_entropy(logits / t, images.labels).item() for t in (1.0, fitted * 0.9, fitted * 1.1)]
-    assert teacher_run.result["metrics"]["validation_nll"] < min(nll)
+    logits = logits_of(run.model, images.images)
+    fitted = run.result["temperature"]
+    nll = [nn.functional.cross_entropy(logits / t, images.labels).item() for t in (fitted * 0.9, fitted, fitted * 1.1)]
+    assert run.result["metrics"]["validation_nll"] == pytest.approx(nll[1], abs=1e-6)
+    assert nll[1] < min(nll[0], nll[2])
 
 
 def test_a_loss_that_is_no_number_is_named_with_its_steps(recipe: MakeRecipe, tmp_path: Path) -> None:
-    with pytest.raises(FloatingPointError, match="the loss became nan between steps [159] and"):
+    with pytest.raises(FloatingPointError, match=r"the loss became nan between steps \d+ and \d+$"):
         train(recipe(optim={"name": "sgd", "learning_rate": 1e30}), tmp_path)
 
 
@@ -112,7 +114,8 @@ def test_a_distilled_student_follows_its_teacher_and_says_how_closely(
     recipe: MakeRecipe, teacher_run: Run, tmp_path: Path
 ) -> None:
     distill = {"teacher": teacher_run.folder, "hard_weight": 0.0, "soft_weight": 1.0}
-    student = train(recipe(steps=60, eval_every=60, batch_size=16, distill=distill), tmp_path / "student")
+    settings = recipe(steps=120, eval_every=120, batch_size=16, distill=distill, augment={"shift": 5})
+    student = train(settings, tmp_path / "student")
     images = student.load_split("validation").images
     same = logits_of(student.model, images).argmax(1) == logits_of(teacher_run.model, images).argmax(1)
     assert student.result["metrics"]["validation_agreement"] == {"right": int(same.sum()), "of": 12}

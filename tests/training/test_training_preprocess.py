@@ -29,7 +29,8 @@ def colour(height: int, width: int) -> Preprocess:
 def decoded(data: bytes, preprocess: Preprocess) -> list[Any]:
     pixels: NDArray[np.uint8] = preprocess.decode(data)
     assert pixels.shape == (preprocess.height, preprocess.width, preprocess.channels)
-    return pixels.squeeze(-1).tolist() if preprocess.channels == 1 else pixels.tolist()
+    rows: list[Any] = (pixels[..., 0] if preprocess.channels == 1 else pixels).tolist()
+    return rows
 
 
 def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:

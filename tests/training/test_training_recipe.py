@@ -54,11 +54,11 @@ def test_a_wrong_setting_is_named_in_one_line(tmp_path: Path, text: str, message
 
 
 def test_cached_logits_beside_augmentation_must_be_asked_for_in_words() -> None:
-    settings = {"distill": {"teacher": "t", "logits": "cached"}, "augment": {"shift": 2}}
+    distill = {"teacher": "t", "logits": "cached"}
     with pytest.raises(RecipeError, match="not augmented, but augment is on"):
-        parse_recipe(settings, "here")
-    settings["distill"]["mismatched_views"] = True
-    assert parse_recipe(settings, "here").distill.mismatched_views
+        parse_recipe({"distill": distill, "augment": {"shift": 2}}, "here")
+    asked = {"distill": {**distill, "mismatched_views": True}, "augment": {"shift": 2}}
+    assert parse_recipe(asked, "here").distill.mismatched_views
 
 
 @pytest.mark.parametrize("override", ["seed", "=3", "seed.more=1"])
