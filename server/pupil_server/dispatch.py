@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +23,8 @@ from pupil_server.streams import patiently
 log = logging.getLogger("pupil.calls")
 
 Unary = Callable[[Any, Call], Awaitable[Message]]
-ServerStream = Callable[[Any, Call], AsyncIterator[Message]]
-BothStreams = Callable[[AsyncIterator[Any], Call], AsyncIterator[Message]]
+ServerStream = Callable[[Any, Call], AsyncGenerator[Message, None]]
+BothStreams = Callable[[AsyncIterator[Any], Call], AsyncGenerator[Message, None]]
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,9 @@ class Dispatcher:
         """The answers' bytes, one by one, or Failure."""
         assert method.server_stream is not None
         with self._around(method, call):
-            async for answer in method.server_stream(_parse(method, request), call):
-                yield answer.SerializeToString()
+            async with aclosing(method.server_stream(_parse(method, request), call)) as answers:
+                async for answer in answers:
+                    yield answer.SerializeToString()
 
     async def both_streams(
         self, method: Method, requests: AsyncIterator[bytes], call: Call
@@ -91,9 +92,10 @@ class Dispatcher:
                 yield _parse(method, request)
 
         with self._around(method, call), self._awaited():
-            async for answer in method.both_streams(parsed(), call):
-                call.require_time()
-                yield answer.SerializeToString()
+            async with aclosing(method.both_streams(parsed(), call)) as answers:
+                async for answer in answers:
+                    call.require_time()
+                    yield answer.SerializeToString()
 
     async def drain(self, grace: float) -> None:
         """Refuses new calls, and waits at most `grace` seconds for those inside."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import grpc
@@ -61,8 +62,10 @@ class GrpcFront:
     def _server_stream(self, method: Method) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
         async def handle(request: bytes, context: Context) -> AsyncIterator[bytes]:
             try:
-                async for answer in self._dispatcher.server_stream(method, request, _call(method, context)):
-                    yield answer
+                answers = self._dispatcher.server_stream(method, request, _call(method, context))
+                async with aclosing(answers):
+                    async for answer in answers:
+                        yield answer
             except Failure as failure:
                 await _abort(context, failure)
 
@@ -71,8 +74,10 @@ class GrpcFront:
     def _both_streams(self, method: Method) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
         async def handle(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
             try:
-                async for answer in self._dispatcher.both_streams(method, requests, _call(method, context)):
-                    yield answer
+                answers = self._dispatcher.both_streams(method, requests, _call(method, context))
+                async with aclosing(answers):
+                    async for answer in answers:
+                        yield answer
             except Failure as failure:
                 await _abort(context, failure)
 

@@ -1,7 +1,7 @@
 """grpc.health.v1 with a name for the server (""), for each service and for each model."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from grpc_health.v1 import health_pb2 as pb
 
@@ -29,7 +29,7 @@ class HealthHandlers:
             raise NotFound(f"no service or model {request.service!r}")
         return pb.HealthCheckResponse(status=status)
 
-    async def watch(self, request: pb.HealthCheckRequest, call: Call) -> AsyncIterator[pb.HealthCheckResponse]:
+    async def watch(self, request: pb.HealthCheckRequest, call: Call) -> AsyncGenerator[pb.HealthCheckResponse, None]:
         """The status now, then each change of it, until the caller hangs up."""
         told = None
         while True:

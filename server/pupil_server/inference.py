@@ -1,7 +1,7 @@
 """Classify, ClassifyStream and Compare. A message and a Call come in, a message or one of our errors goes out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import numpy as np
@@ -35,7 +35,7 @@ class InferenceHandlers:
 
     async def classify_stream(
         self, requests: AsyncIterator[pb.ClassifyRequest], call: Call
-    ) -> AsyncIterator[pb.ClassifyResponse]:
+    ) -> AsyncGenerator[pb.ClassifyResponse, None]:
         """One answer a request, each within the default deadline or the stream's own, whichever comes first."""
 
         async def one(request: pb.ClassifyRequest) -> pb.ClassifyResponse:

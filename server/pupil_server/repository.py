@@ -15,7 +15,7 @@ from pathlib import Path
 from pupil_proto.v1.inference_pb2 import ModelSpec
 from pupil_proto.v1.models_pb2 import State
 from pupil_server.decoding import Decoder
-from pupil_server.errors import BadRequest, NotFound, NotWritable, Unavailable
+from pupil_server.errors import BadRequest, BundleError, NotFound, NotWritable, Unavailable
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel, prepare
 from pupil_server.settings import ServerSettings
@@ -65,9 +65,13 @@ class Repository:
     def aliases(self, name: str) -> dict[str, int]:
         """The aliases of a model, as `aliases.json` beside its versions holds them."""
         if name not in self._aliases:
-            file = self._settings.repository / name / "aliases.json"
-            self._aliases[name] = json.loads(file.read_text()) if file.exists() else {}
+            self._aliases[name] = _read_aliases(self._settings.repository / name / "aliases.json")
         return self._aliases[name]
+
+    def is_loaded(self, name: str) -> bool | None:
+        """Whether any version of a model answers; None where none was ever asked for. Reads no disk."""
+        versions = self._versions.get(name)
+        return None if versions is None else any(version.model for version in versions.values())
 
     def loaded(self) -> list[LoadedModel]:
         return [version.model for versions in self._versions.values() for version in versions.values() if version.model]
@@ -125,6 +129,11 @@ class Repository:
                 kept = {number, *self.aliases(name).values()}
                 await self._retire(name, [other for other in self._versions[name] if other not in kept])
             return model
+
+    async def load_at_start(self, name: str) -> None:
+        """Loads the newest version, and those that aliases point at."""
+        for number in (0, *sorted(set(self.aliases(name).values()))):
+            await self.load(name, number, keep_others=True)
 
     async def unload(self, name: str, number: int = 0) -> None:
         """Finishes what is in flight on a version (0: on all), then frees it. Raises NotFound."""
@@ -198,6 +207,15 @@ class Repository:
     def _spell_disk(self) -> str:
         spelled = [f"{name}/{number}" for name, numbers in self.on_disk().items() for number in numbers]
         return ", ".join(spelled) or "nothing"
+
+
+def _read_aliases(file: Path) -> dict[str, int]:
+    try:
+        return {str(alias): int(number) for alias, number in json.loads(file.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise BundleError(f'{file}: not understood ({error}); wanted something like {{"stable": 1}}') from error
 
 
 def _write_aliases(file: Path, aliases: dict[str, int]) -> None:

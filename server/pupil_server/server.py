@@ -66,7 +66,7 @@ class Server:
             )
             self.http_port = self._operations.port
             for name in self._names():
-                await self.repository.load(name)
+                await self.repository.load_at_start(name)
             self.port = await self._front.start(self.settings.host, self.settings.port)
         except BaseException:
             await self.stop()
@@ -92,8 +92,8 @@ class Server:
         """Whether a service or a model answers; None where there is none of that name."""
         if name in ("", INFERENCE, MODELS):
             return self._ready
-        versions = self.repository.known().get(name)
-        return None if versions is None else self._ready and any(version.model for version in versions.values())
+        loaded = self.repository.is_loaded(name)
+        return None if loaded is None else self._ready and loaded
 
     def _names(self) -> list[str]:
         on_disk = self.repository.on_disk()

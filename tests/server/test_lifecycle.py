@@ -219,6 +219,23 @@ def test_an_alias_keeps_its_version_loaded_when_a_newer_one_takes_over(start, co
         assert states["student", 1] == states["student", 2] == models_pb2.STATE_READY
 
 
+def test_an_alias_and_its_version_are_there_again_after_a_restart(start, connect, toolbox, repository) -> None:
+    toolbox.write_bundle(repository, "student", 2, seed=3)
+    (repository / "student/aliases.json").write_text('{"stable": 1}')
+    with start() as server:
+        asked = request(toolbox)
+        asked.model.alias = "stable"
+        answer = connect(server.address).inference.Classify(asked, timeout=PATIENCE)
+        assert answer.answered_by.version == 1
+
+
+def test_an_alias_file_that_makes_no_sense_ends_the_start_with_one_line(repository) -> None:
+    (repository / "student/aliases.json").write_text('["stable"]')
+    ended = serve(repository)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False)
+    assert "aliases.json: not understood" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("method", "asked"),
     [
