@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
@@ -101,7 +101,7 @@ def read_bundle(folder: Path) -> Bundle:
             folder,
             facts,
             _read_calibration(folder, facts),
-            tuple(Certificate.from_dict(certificate) for certificate in facts.certificates),
+            _read_certificates(facts),
             _read_goldens(folder, facts),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -154,6 +154,12 @@ def _read_calibration(folder: Path, facts: BundleFacts) -> Calibration | None:
     raw = json.loads((folder / "calibration.json").read_bytes())
     correct = np.array(raw["predicted"], dtype=np.int64) == np.array(raw["label"], dtype=np.int64)
     return Calibration(np.array(raw["confidence"], dtype=np.float64), correct, np.array(raw["grid"], dtype=np.float64))
+
+
+def _read_certificates(facts: BundleFacts) -> tuple[Certificate, ...]:
+    """They lie inside what the fingerprint covers, so they cannot name it themselves."""
+    found = (Certificate.from_dict(certificate) for certificate in facts.certificates)
+    return tuple(replace(certificate, fingerprint=facts.fingerprint) for certificate in found)
 
 
 def _read_goldens(folder: Path, facts: BundleFacts) -> tuple[Golden, ...]:
