@@ -5,10 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 
 from pupil_client import Client, Unavailable
-from pupil_client.command import main
 from pupil_client.demo_server import running_server
 from pupil_client.table import table
 
@@ -28,8 +26,9 @@ RECIPES = ("digits_teacher", "digits_student", "digits_student_distilled", "digi
 
 def test_a_folder_that_is_not_the_demos_own_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    done = CliRunner().invoke(main, ["demo", "--folder", str(tmp_path)])
-    assert done.exit_code == 1
+    command = [sys.executable, "-m", "pupil_client", "demo", "--folder", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
     assert done.stderr == f"Error: {tmp_path} was not made by pupil demo: name another --folder, or remove it\n"
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
@@ -46,6 +45,17 @@ def test_the_server_ends_with_the_block_even_when_the_block_fails(repository, tm
         fail_while_serving()
     with Client(addresses[0], timeout=2.0) as client, pytest.raises(Unavailable):
         client.models()
+
+
+def test_a_demo_that_is_ended_ends_what_it_started(tmp_path):
+    command = [sys.executable, "-m", "pupil_client", "demo", "--folder", str(tmp_path / "demo")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as demo:
+        assert any(line.startswith("$ python -m pupil_training.digits") for line in demo.stderr)
+        demo.terminate()
+        demo.stderr.read()  # to its end: whoever holds the other side is gone
+    assert demo.returncode == 143
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, timeout=60, check=True)
+    assert str(tmp_path / "demo") not in listed.stdout
 
 
 def test_a_server_that_does_not_start_is_told_with_its_last_words(tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -83,6 +84,7 @@ def demo(folder: Path, seed: int) -> None:
 
     About three minutes on two cores, without a download. A folder from an earlier demo is replaced.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whatever ends the demo, ends what it started too
     narrator = Narrator(steps=8)
     try:
         _tell(Places(folder), seed, narrator)
