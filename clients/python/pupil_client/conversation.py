@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import grpc
 
-from pupil_client.errors import DeadlineExceeded, from_rpc
+from pupil_client.errors import DeadlineExceeded, NotCertified, NotPossible, from_rpc
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -96,7 +96,10 @@ class Conversation(Generic[Request, Answer]):
         except grpc.RpcError as error:
             if self._silent:
                 raise DeadlineExceeded(f"{self._address} was silent for {self._patience.seconds:g} s") from error
-            raise from_rpc(error, address=self._address, timeout=self._patience.seconds) from error
+            problem = from_rpc(error, address=self._address, timeout=self._patience.seconds)
+            if isinstance(problem, NotPossible):  # all that stands in the way of labels is a certificate
+                problem = NotCertified(str(problem))
+            raise problem from error
         finally:
             if self._failure:
                 raise self._failure

@@ -3,7 +3,8 @@
 PupilError
 ├── BadRequest         an image or a value that is refused: which one, what was found, what is wanted
 ├── NotFound           no such model, version or alias, with the names that exist
-├── NotCertified       no certificate for the asked precision, with what it would take
+├── NotPossible        as things stand: a bundle that fails its checks, a repository that cannot be written
+│   └── NotCertified   no certificate for the asked precision, with what it would take
 ├── Overloaded         a queue is full; `retry_after` says when to come back
 ├── DeadlineExceeded   no answer in time; the work was not done
 ├── Unavailable        no server there, or it is loading or draining
@@ -37,7 +38,11 @@ class NotFound(PupilError):
     """No such model, version or alias."""
 
 
-class NotCertified(PupilError):
+class NotPossible(PupilError):
+    """Not as things stand in the repository: the text says what to mend there."""
+
+
+class NotCertified(NotPossible):
     """No certificate for the asked precision."""
 
 
@@ -60,7 +65,7 @@ class ServerError(PupilError):
 ERRORS: dict[grpc.StatusCode, type[PupilError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
     grpc.StatusCode.NOT_FOUND: NotFound,
-    grpc.StatusCode.FAILED_PRECONDITION: NotCertified,
+    grpc.StatusCode.FAILED_PRECONDITION: NotPossible,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
