@@ -6,7 +6,7 @@ import torch.nn.functional as F
 import torchvision
 
 from pupil_training.errors import RecipeError
-from pupil_training.models import MODELS, Classifier, InputSize, build_net
+from pupil_training.models import Classifier, InputSize, build_net
 from pupil_training.models.cost import multiply_adds, parameters
 from pupil_training.models.lenet import C3_SEES, CodeDistance, PartialConv2d
 from pupil_training.models.vgg import default_widths
@@ -102,7 +102,8 @@ def test_the_zoo_asks_for_colour() -> None:
 def test_an_unknown_name_is_answered_with_the_names_that_exist() -> None:
     with pytest.raises(RecipeError, match="no model is called 'lenet6'; there are lenet5, lenet5-1998, vgg, torch"):
         net("lenet6", DIGIT)
-    assert "torchvision/vgg16" in MODELS
+    with pytest.raises(RecipeError, match=r"torchvision has no model 'resnet19'; it has .*resnet18.*vgg16"):
+        net("torchvision/resnet19", PHOTO)
 
 
 def test_a_classifier_normalises_inside() -> None:

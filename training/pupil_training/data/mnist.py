@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torchvision.datasets import MNIST
 
 from pupil_training.data.cut import cut
 from pupil_training.data.images import ImageSet, png, set_sha256
@@ -19,6 +18,8 @@ CLASSES = tuple("0123456789")
 
 def load(data: DataSettings, split: str) -> ImageSet:
     """A split of `<root>/MNIST/raw/*-ubyte`; all but `test` are cut out of the 60,000. Nothing is downloaded."""
+    from torchvision.datasets import MNIST  # takes longer to import than torch itself
+
     try:
         source = MNIST(data.root, train=split != "test", download=False)
     except RuntimeError:

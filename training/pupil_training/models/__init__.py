@@ -8,7 +8,7 @@ from pupil_training.errors import RecipeError
 from pupil_training.models.classifier import Classifier, InputSize
 from pupil_training.models.lenet import lenet5, lenet5_1998
 from pupil_training.models.vgg import vgg
-from pupil_training.models.zoo import torchvision_names, zoo
+from pupil_training.models.zoo import TORCHVISION, zoo
 from pupil_training.recipe import ModelSettings
 
 __all__ = ["MODELS", "Classifier", "InputSize", "build_net"]
@@ -19,7 +19,6 @@ MODELS: dict[str, Builder] = {
     "lenet5": lenet5,
     "lenet5-1998": lenet5_1998,
     "vgg": vgg,
-    **{f"torchvision/{name}": zoo for name in torchvision_names()},
 }
 
 
@@ -28,9 +27,11 @@ def build_net(model: ModelSettings, size: InputSize, classes: int) -> nn.Module:
 
     Raises RecipeError: an unknown name (with the names that exist), or an input that the net cannot take.
     """
+    if model.name.startswith(TORCHVISION):
+        return zoo(model, size, classes)
     try:
         builder = MODELS[model.name]
     except KeyError:
-        names = ", ".join(MODELS)
+        names = ", ".join([*MODELS, f"{TORCHVISION}resnet18 and its like"])
         raise RecipeError(f"no model is called '{model.name}'; there are {names}") from None
     return builder(model, size, classes)

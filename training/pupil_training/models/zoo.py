@@ -5,24 +5,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from pupil_training.errors import RecipeError
 from pupil_training.models.classifier import InputSize
 from pupil_training.recipe import ModelSettings
 
-
-def torchvision_names() -> list[str]:
-    """Every classification model that torchvision knows."""
-    names: list[str] = models.list_models(module=models)
-    return names
+TORCHVISION = "torchvision/"
 
 
 def zoo(model: ModelSettings, size: InputSize, classes: int) -> nn.Module:
     """A torchvision model, from scratch or from `model.weights`, a local state dict of any number of classes."""
+    from torchvision import models  # takes longer to import than torch itself
+
     if size.channels != 3:
         raise RecipeError(f"{model.name} takes colour pictures: set data.channels = 3")
-    name = model.name.removeprefix("torchvision/")
+    name = model.name.removeprefix(TORCHVISION)
+    known: list[str] = models.list_models(module=models)
+    if name not in known:
+        raise RecipeError(f"torchvision has no model '{name}'; it has {', '.join(known)}")
     more: dict[str, Any] = {"init_weights": True} if name in {"googlenet", "inception_v3"} else {}
     if more:
         more["aux_logits"] = False  # a training aid of 2014 that would make the output a tuple
