@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(epilog="\b\nExample:\n  pupil export runs/teacher --repository repository")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--repository", required=True, type=click.Path(path_type=Path), help="The folder of bundles.")
 @click.option("--name", help="The model's name.  [default: that of the run's recipe]")
@@ -26,8 +26,6 @@ def export(
     """Turn the finished run RUN into a bundle that a server can load, and print the bundle's path.
 
     The graph is compared with PyTorch on real images first. The bundle is written whole or not at all.
-
-    Example: pupil export runs/teacher --repository models
     """
     from pupil_export.bundle import export as export_run
     from pupil_export.errors import ExportError

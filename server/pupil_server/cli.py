@@ -42,7 +42,7 @@ def _option(name: str, kind: Any, default: Any, text: str, **more: Any) -> Calla
     )
 
 
-@click.command(epilog="Example: pupil serve --repository repository --port 50051")
+@click.command(epilog="\b\nExample:\n  pupil serve --repository repository --port 50051")
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),

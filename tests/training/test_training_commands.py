@@ -71,7 +71,7 @@ def test_evaluate_judges_only_what_has_labels(invoke: Invoke, teacher_run: Run) 
         (train, ["tiny.toml", "optim.learning_rat=1"], "did you mean 'optim.learning_rate'?"),
         (train, ["tiny.toml", "data.root=nowhere"], "nowhere/train: no such folder"),
         (train, ["tiny.toml", "model.name=lenet"], "no model is called 'lenet'"),
-        (train, ["tiny.toml", "distill.teacher=t"], "use pupil distill"),
+        (train, ["tiny.toml", "distill.teacher=nowhere"], "nowhere: not a run"),
         (distill, ["tiny.toml"], "names no teacher: add distill.teacher=RUN"),
         (distill, ["tiny.toml", "distill.teacher=nowhere", *SMALL], "nowhere: not a run"),
         (evaluate, ["nowhere"], "nowhere: not a run"),
@@ -89,4 +89,6 @@ def test_a_mistake_is_answered_in_one_line(
 
 @pytest.mark.parametrize("command", [train, distill, evaluate])
 def test_every_help_ends_with_an_example(invoke: Invoke, command: click.Command) -> None:
-    assert f"Example: pupil {command.name} " in invoke(command, "--help").stdout
+    *_, head, example = invoke(command, "--help").stdout.splitlines()
+    assert head.strip() == "Example:"
+    assert example.strip().startswith(f"pupil {command.name} ")

@@ -2,71 +2,64 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from pupil_training.recipe import Recipe
 
-RECIPE = click.argument("recipe")
-OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]…")
-OUT = click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/<recipe's name>]")
-RESUME = click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
-FORCE = click.option("--force", is_flag=True, help="Train again over a finished run.")
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@click.command()
-@RECIPE
-@OVERRIDES
-@OUT
-@RESUME
-@FORCE
-def train(recipe: str, overrides: tuple[str, ...], out: Path | None, resume: bool, force: bool) -> None:
-    """Train a model on labels.
+def _recipe_options(command: Command) -> Command:
+    """What `train` and `distill` take alike."""
+    for option in (
+        click.option("--force", is_flag=True, help="Train again over a finished run."),
+        click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped."),
+        click.option("--out", type=click.Path(path_type=Path), help="The run.  [default: runs/<recipe's name>]"),
+        click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]…"),
+        click.argument("recipe"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(epilog="\b\nExample:\n  pupil train digits_teacher data.root=demo/data --out runs/teacher")
+@_recipe_options
+def train(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
+    """Train a model on labels, and on a teacher's answers where the recipe names one.
 
     RECIPE is a TOML file or the name of a shipped recipe; key=value overrides its settings.
-
-    Example: pupil train digits_teacher data.root=demo/digits --out runs/teacher
     """
     with _one_line_errors():
         from pupil_training.recipe import load_recipe
 
-        settings = load_recipe(recipe, overrides)
-        if settings.distill.teacher is not None:
-            raise click.ClickException(f"{recipe} names a teacher ({settings.distill.teacher}): use pupil distill")
-        _train(settings, out, resume, force)
+        _train(load_recipe(recipe, overrides), **where)
 
 
-@click.command()
-@RECIPE
-@OVERRIDES
-@OUT
-@RESUME
-@FORCE
-def distill(recipe: str, overrides: tuple[str, ...], out: Path | None, resume: bool, force: bool) -> None:
+@click.command(
+    epilog="\b\nExample:\n  pupil distill digits_student_distilled data.root=demo/data distill.teacher=runs/teacher"
+)
+@_recipe_options
+def distill(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
     """Train a student to follow a teacher, which is the run named by distill.teacher.
 
     RECIPE is a TOML file or the name of a shipped recipe; key=value overrides its settings.
-
-    Example: pupil distill digits_student_distilled distill.teacher=runs/teacher data.root=demo/digits
     """
     with _one_line_errors():
         from pupil_training.recipe import load_recipe
 
         settings = load_recipe(recipe, overrides)
-        how = settings.distill
-        if how.teacher is None:
+        if settings.distill.teacher is None:
             raise click.ClickException(f"{recipe} names no teacher: add distill.teacher=RUN, or use pupil train")
-        formula = f"{how.hard_weight} · CE(labels) + {how.soft_weight} · {how.temperature}² · KL(teacher ‖ student)"
-        click.echo(f"loss = {formula} at temperature {how.temperature}, {how.logits} logits of {how.teacher}", err=True)
-        _train(settings, out, resume, force)
+        _train(settings, **where)
 
 
-@click.command()
+@click.command(epilog="\b\nExample:\n  pupil evaluate runs/teacher runs/student --json")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=click.Path(path_type=Path))
 @click.option("--split", default="test", show_default=True, help="train, validation, calibration or test.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a run.")
@@ -74,8 +67,6 @@ def evaluate(runs: tuple[Path, ...], split: str, as_json: bool) -> None:
     """Accuracy with its 95 % interval, calibration, and agreement with the teacher.
 
     The only place where training reads the test split.
-
-    Example: pupil evaluate runs/teacher runs/student --json
     """
     with _one_line_errors():
         _wait_quietly()
@@ -90,6 +81,10 @@ def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> Non
     _wait_quietly()
     from pupil_training.loop import train
 
+    how = recipe.distill
+    if how.teacher is not None:
+        formula = f"{how.hard_weight} · CE(labels) + {how.soft_weight} · {how.temperature}² · KL(teacher ‖ student)"
+        click.echo(f"loss = {formula} at temperature {how.temperature}, {how.logits} logits of {how.teacher}", err=True)
     run = train(recipe, out or Path("runs") / recipe.name, resume=resume, force=force)
     right = run.result["metrics"]["validation_accuracy"]
     seconds = run.result["seconds"]
