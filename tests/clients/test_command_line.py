@@ -246,3 +246,16 @@ def test_an_interrupt_leaves_quietly_with_130(server):
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30) == ("", "interrupted\n")
     assert process.returncode == 130
+
+
+def test_a_reader_who_has_enough_is_no_error(server, folder):
+    image = next(folder.rglob("*.png"))
+    words = [sys.executable, "-m", "pupil_client", "classify", *[image] * 3000]
+    words += ["--model", "student", "--server", server.address]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(str(image))
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        process.wait(timeout=60)

@@ -213,6 +213,8 @@ def _connected(server: str, timeout: float, tls_ca: Path | None) -> Iterator["Cl
     try:
         with Client(server, timeout=timeout, tls=tls_ca or False) as client:
             yield client
+    except BrokenPipeError:
+        raise  # whoever reads has enough, as `head` does: click ends without a word
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise click.ClickException(f"{where}{error.strerror or error}") from None
