@@ -9,7 +9,7 @@ setup: $(STAMP)  ## the environment that everything else runs in
 $(STAMP): pyproject.toml requirements.lock
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	test -x $(UV) || .venv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
-	$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	$(UV) pip sync --quiet --python .venv/bin/python --require-hashes --compile-bytecode requirements.lock
 	$(UV) pip install --quiet --python .venv/bin/python --no-deps --editable .
 	touch $@
 
