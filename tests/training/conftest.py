@@ -1,7 +1,9 @@
 """A toy data set of bars that a tiny net learns in a second, and runs trained on it."""
 
 import os
+import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from pupil_training.digits import write_digits
 from pupil_training.loop import train
 from pupil_training.recipe import Recipe, parse_recipe
 from pupil_training.runs import Run
@@ -46,6 +49,28 @@ def bars_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The four idx files with 100 and 20 pictures of noise."""
+    root = tmp_path_factory.mktemp("mnist")
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix, count in (("train", 100), ("t10k", 20)):
+        pixels = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 0x803, count, 28, 28) + pixels.tobytes())
+        labels = bytes(i % 10 for i in range(count))
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, count) + labels)
+    return root
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scikit-learn's digits on disk."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    write_digits(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def recipe(bars_folder: Path) -> Callable[..., Recipe]:
     """A recipe that runs in a second; keyword arguments replace its settings, group by group."""
 
@@ -65,17 +90,26 @@ def teacher_run(recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPath
     model = {"name": "vgg", "widths": [8, 16], "convolutions": 1, "dropout": 0.2}
     folder = tmp_path_factory.mktemp("runs") / "teacher"
     settings = recipe(name="teacher", steps=120, eval_every=120, batch_size=16, model=model, augment={"shift": 5})
-    return train(settings, folder)
+    with one_core():
+        return train(settings, folder)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_core() -> Iterator[None]:
+    with one_core():
+        yield
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
     """Nets this small gain nothing from threads, and lose much where the cores are shared.
 
     Training takes as many threads as it has cores; other tests find both as they were.
     """
     cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
     os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
-    yield
-    os.sched_setaffinity(0, cores)
-    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+        torch.set_num_threads(threads)

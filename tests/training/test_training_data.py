@@ -1,11 +1,9 @@
 import hashlib
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from pupil_training.data import load_split
@@ -108,24 +106,16 @@ def test_an_unreadable_image_is_named_and_counted_or_skipped_if_asked(own_folder
     assert images.encoded(10) == (own_folder / "test" / "level" / "1.png").read_bytes()
 
 
-def write_idx(folder: Path, prefix: str, count: int) -> np.ndarray:
-    pixels = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
-    labels = bytes(i % 10 for i in range(count))
-    folder.mkdir(parents=True, exist_ok=True)
-    header = struct.pack(">IIII", 0x803, count, 28, 28)
-    (folder / f"{prefix}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
-    (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, count) + labels)
-    return pixels
-
-
-def test_mnist_comes_from_its_idx_files(tmp_path: Path) -> None:
-    write_idx(tmp_path / "MNIST" / "raw", "train", 100)
-    pixels = write_idx(tmp_path / "MNIST" / "raw", "t10k", 20)
-    mnist = settings(tmp_path, source="mnist")
+def test_mnist_comes_from_its_idx_files(tiny_mnist: Path) -> None:
+    mnist = settings(tiny_mnist, source="mnist")
     test = load_split(mnist, "test")
-    assert torch.equal(test.images[..., 0], torch.from_numpy(pixels))
+    file = (tiny_mnist / "MNIST" / "raw" / "t10k-images-idx3-ubyte").read_bytes()
+    pixels = np.frombuffer(file[16:], dtype=np.uint8).reshape(20, 28, 28)
+    assert test.images[..., 0].tolist() == pixels.tolist()
+    assert test.labels is not None
+    assert test.labels.tolist() == [i % 10 for i in range(20)]
     assert [len(load_split(mnist, name)) for name in ("train", "validation", "calibration")] == [60, 20, 20]
-    at_32 = load_split(settings(tmp_path, source="mnist", height=32, width=32), "test")
+    at_32 = load_split(settings(tiny_mnist, source="mnist", height=32, width=32), "test")
     resized = Image.fromarray(pixels[3]).resize((32, 32), Image.Resampling.BILINEAR)
     assert at_32.images[3, :, :, 0].tolist() == np.asarray(resized).tolist()
     with pytest.raises(DataError, match=r"MNIST has no pool split of its own"):

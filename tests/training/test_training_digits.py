@@ -13,13 +13,6 @@ from pupil_training.errors import DataError
 from pupil_training.recipe import DataSettings
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    write_digits(folder)
-    return folder
-
-
 def test_every_scan_is_written_once_and_can_be_told_back_exactly(digits: Path) -> None:
     scans, labels = load_digits(return_X_y=True)
     paths = sorted(digits.rglob("*.png"), key=lambda path: path.stem)

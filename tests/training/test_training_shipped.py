@@ -1,0 +1,56 @@
+"""Every shipped recipe, run in seconds: the same code on the same data, with few steps."""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from pupil_training.loop import train
+from pupil_training.recipe import load_recipe
+from pupil_training.runs import Run
+
+FEW = ["steps=6", "eval_every=3", "log_every=2", "batch_size=8"]
+
+
+def run_small(name: str, out: Path, *overrides: str) -> Run:
+    return train(load_recipe(name, [*FEW, *overrides]), out / name)
+
+
+@pytest.fixture(scope="module")
+def accepted(digits: Path) -> Path:
+    """A labels file that accepts every second picture of the pool."""
+    rows = list(csv.DictReader((digits / "pool_labels.csv").read_text().splitlines()))
+    file = digits / "labels.jsonl"
+    with file.open("w") as lines:
+        for i, row in enumerate(rows):
+            sha256 = hashlib.sha256((digits / row["image"]).read_bytes()).hexdigest()
+            first = {"classes": list("0123456789")} if i == 0 else {}
+            lines.write(json.dumps({**row, **first, "sha256": sha256, "accepted": i % 2 == 0}) + "\n")
+    return file
+
+
+def test_the_digits_recipes_go_from_teacher_to_student_to_self_trained_student(
+    digits: Path, accepted: Path, tmp_path: Path
+) -> None:
+    data = f"data.root={digits}"
+    teacher = run_small("digits_teacher", tmp_path, data)
+    alone = run_small("digits_student", tmp_path, data)
+    taught = f"distill.teacher={teacher.folder}"
+    distilled = run_small("digits_student_distilled", tmp_path, data, taught)
+    selftrained = run_small("digits_student_selftrained", tmp_path, data, taught, f"labels.file={accepted}")
+    assert distilled.result["images"] == {"train": 150, "validation": 150, "pool": 647}
+    assert selftrained.result["images"] == {"train": 150, "validation": 150, "pseudo-labelled": 324}
+    assert alone.result["parameters"] == distilled.result["parameters"] == 61_706 < teacher.result["parameters"]
+    assert alone.result["teacher"] is None
+    assert distilled.result["teacher"] == selftrained.result["teacher"]
+
+
+def test_the_mnist_recipes_go_from_teacher_to_student(tiny_mnist: Path, tmp_path: Path) -> None:
+    data = (f"data.root={tiny_mnist}", "data.validation=0.2", "data.calibration=0.2")
+    teacher = run_small("mnist_teacher", tmp_path, *data)
+    alone = run_small("mnist_student", tmp_path, *data)
+    distilled = run_small("mnist_student_distilled", tmp_path, *data, f"distill.teacher={teacher.folder}")
+    assert alone.result["data"] == distilled.result["data"] == teacher.result["data"]
+    assert distilled.result["teacher"]["name"] == "mnist_teacher"
