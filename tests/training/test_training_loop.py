@@ -13,7 +13,7 @@ from torch import nn
 
 from pupil_training.augment import to_pixels
 from pupil_training.distill import Teacher
-from pupil_training.errors import RunError
+from pupil_training.errors import RunError, TrainingError
 from pupil_training.evaluate import logits_of
 from pupil_training.loop import train
 from pupil_training.models import Classifier
@@ -82,6 +82,14 @@ def test_a_finished_run_is_not_overwritten_unless_forced(recipe: MakeRecipe, tmp
             train(recipe(seed=9), tmp_path, resume=resume)
     assert fingerprint(load_run(tmp_path).model) == before
     assert fingerprint(train(recipe(seed=9), tmp_path, force=True).model) != before
+
+
+def test_a_finished_run_survives_a_command_that_cannot_start(recipe: MakeRecipe, tmp_path: Path) -> None:
+    before = fingerprint(train(recipe(), tmp_path / "run").model)
+    for settings in (recipe(data={"root": tmp_path}), recipe(distill={"teacher": tmp_path / "nowhere"})):
+        with pytest.raises(TrainingError):
+            train(settings, tmp_path / "run", force=True)
+    assert fingerprint(load_run(tmp_path / "run").model) == before
 
 
 def test_a_run_read_back_gives_the_same_answers(recipe: MakeRecipe, tmp_path: Path) -> None:

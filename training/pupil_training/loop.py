@@ -34,8 +34,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, force: bool = F
     same weights. The weights are the last step's: validation chooses nothing but the temperature.
     Raises TrainingError for what the user can mend, FloatingPointError when the loss is no number any more.
     """
-    before = open_run(recipe, folder, resume=resume, force=force)
-    started = time.monotonic() - (before.seconds if before else 0.0)
+    started = time.monotonic()
     keep_memory()
     torch.set_num_threads(usable_cores())
     seed_everything(recipe.seed)
@@ -51,7 +50,10 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, force: bool = F
     teacher_run = load_teacher(recipe.distill.teacher, student) if recipe.distill.teacher else None
     teacher = None if teacher_run is None else _teach(recipe, Teacher(teacher_run.model.to(device)), images)
     optimizer = build_optimizer(student, recipe.optim)
+
+    before = open_run(recipe, folder, resume=resume, force=force)  # now that nothing is missing
     if before:
+        started -= before.seconds
         _restore(before, student, optimizer)
 
     student.train()
