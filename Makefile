@@ -22,7 +22,7 @@ check: setup  ## ruff and mypy --strict
 	.venv/bin/mypy
 
 test: setup  ## every test
-	OMP_WAIT_POLICY=passive .venv/bin/pytest
+	GOMP_SPINCOUNT=1000 .venv/bin/pytest
 
 proto: setup  ## regenerate the stubs beside their .proto
 	PATH="$(CURDIR)/.venv/bin:$$PATH" python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto \

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -163,10 +164,25 @@ def run_server(repository: Path, *options: str, python: Path = Path(sys.executab
         process.stdout.close()
 
 
+@contextlib.contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """A disk that is full: a real OSError in the middle of a write.
+
+    For a few lines, never for a whole test: the limit is the process's, and pytest writes its report to a file too.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 class Toolbox:
     """The functions above, for tests that cannot import this file."""
 
     height, width, channels, classes = HEIGHT, WIDTH, CHANNELS, CLASSES
+    files_no_larger_than = staticmethod(files_no_larger_than)
     linear_scores = staticmethod(linear_scores)
     png = staticmethod(png)
     random_pixels = staticmethod(random_pixels)

@@ -1,6 +1,7 @@
 """`pupil export`."""
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -27,6 +28,7 @@ def export(
 
     The graph is compared with PyTorch on real images first. The bundle is written whole or not at all.
     """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # torch's threads spin long beside other work; read at its import
     from pupil_export.bundle import export as export_run
     from pupil_export.errors import ExportError
     from pupil_training.errors import TrainingError

@@ -1,4 +1,3 @@
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,15 +13,6 @@ class Interrupted(dict[str, bytes]):
     def items(self) -> Iterator[tuple[str, bytes]]:  # type: ignore[override]  # an iterator is enough here
         yield "model.onnx", b"whole"
         raise KeyboardInterrupt
-
-
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """No file may grow beyond 1000 bytes: a real OSError in the middle of a write."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_bundle_appears_with_all_its_files(tmp_path: Path) -> None:
@@ -52,9 +42,9 @@ def test_an_interrupted_export_leaves_what_was_there(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.usefixtures("full_disk")
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"digits/1: not written \(File too large\); nothing was left behind$"):
+def test_a_full_disk_is_one_line_and_leaves_nothing(toolbox, tmp_path: Path) -> None:
+    told = r"digits/1: not written \(File too large\); nothing was left behind$"
+    with toolbox.files_no_larger_than(1000), pytest.raises(ExportError, match=told):
         write_bundle(tmp_path / "models/digits/1", {"model.onnx": bytes(5000)})
     assert list(tmp_path.iterdir()) == []
 

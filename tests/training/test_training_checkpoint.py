@@ -1,5 +1,4 @@
 import pickle
-import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,15 +26,10 @@ def test_what_was_saved_is_read_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
 
 
-def test_when_the_disk_is_full_the_last_good_checkpoint_stays(tmp_path: Path) -> None:
+def test_when_the_disk_is_full_the_last_good_checkpoint_stays(toolbox, tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "c.pt", state(1))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
-        with pytest.raises(OSError, match=r"too large|not saved"):
-            checkpoint.save(tmp_path / "c.pt", state(2, size=1_000_000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with toolbox.files_no_larger_than(100_000), pytest.raises(OSError, match=r"too large|not saved"):
+        checkpoint.save(tmp_path / "c.pt", state(2, size=1_000_000))
     assert checkpoint.load(tmp_path / "c.pt").step == 1
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
 
