@@ -1,7 +1,7 @@
 """The front on grpcio: it carries bytes between grpc.aio and the dispatcher, and knows no message but by its method."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from pupil_server.dispatch import Dispatcher, Failure, Method
 from pupil_server.settings import MEGA, ServerSettings
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Carry: TypeAlias = Callable[[Method, Any, Call], AsyncGenerator[bytes, None]]  # one of the dispatcher's two streams
 STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
@@ -46,8 +47,8 @@ class GrpcFront:
         if method.unary:
             return grpc.unary_unary_rpc_method_handler(self._unary(method))
         if method.server_stream:
-            return grpc.unary_stream_rpc_method_handler(self._server_stream(method))
-        return grpc.stream_stream_rpc_method_handler(self._both_streams(method))
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, self._dispatcher.server_stream))
+        return grpc.stream_stream_rpc_method_handler(self._stream(method, self._dispatcher.both_streams))
 
     def _unary(self, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
         async def handle(request: bytes, context: Context) -> bytes:
@@ -59,23 +60,10 @@ class GrpcFront:
 
         return handle
 
-    def _server_stream(self, method: Method) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
-        async def handle(request: bytes, context: Context) -> AsyncIterator[bytes]:
+    def _stream(self, method: Method, carry: Carry) -> Callable[[Any, Context], AsyncIterator[bytes]]:
+        async def handle(request: Any, context: Context) -> AsyncIterator[bytes]:
             try:
-                answers = self._dispatcher.server_stream(method, request, _call(method, context))
-                async with aclosing(answers):
-                    async for answer in answers:
-                        yield answer
-            except Failure as failure:
-                await _abort(context, failure)
-
-        return handle
-
-    def _both_streams(self, method: Method) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
-        async def handle(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-            try:
-                answers = self._dispatcher.both_streams(method, requests, _call(method, context))
-                async with aclosing(answers):
+                async with aclosing(carry(method, request, _call(method, context))) as answers:
                     async for answer in answers:
                         yield answer
             except Failure as failure:
