@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from pathlib import Path
 import click
 
 from pupil_client.client import Client
+from pupil_client.demo_measure import Picture, measure, read_pictures
 from pupil_client.demo_server import running_server
 from pupil_client.demo_traffic import Traffic
 from pupil_client.errors import NotCertified, PupilError
@@ -126,13 +128,11 @@ def _tell(places: Places, seed: int, narrator: Narrator) -> None:
         _export(places, "student-2", model="student")
 
         narrator.begin("Swap version 2 in while requests keep coming")
-        from pupil_client.demo_measure import read_pictures
-
         pictures = read_pictures(places.data / "test")
         _swap(client, [picture.data for picture in pictures], narrator)
 
         narrator.begin("Compare and measure all of them over gRPC, on test pictures that no training has seen")
-        rows = _measured_rows(client, places)
+        rows = _measured_rows(client, places, pictures)
 
     click.echo(f"\n{table(HEADS, rows)}\n\n{_verdict(places)}\n\n{_by_hand(places)}")
 
@@ -201,11 +201,9 @@ MODELS = (
 )
 
 
-def _measured_rows(client: Client, places: Places) -> list[tuple[str, ...]]:
-    from pupil_client.demo_measure import measure, read_pictures
+def _measured_rows(client: Client, places: Places, pictures: Sequence[Picture]) -> list[tuple[str, ...]]:
     from pupil_trust import wilson_interval
 
-    pictures = read_pictures(places.data / "test")
     rows: list[tuple[str, ...]] = []
     for title, model in MODELS:
         teacher = None if model == "teacher/1" else "teacher/1"
