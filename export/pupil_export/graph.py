@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from pupil_export.errors import ExportError
-from pupil_training.augment import to_pixels
 from pupil_training.models import Classifier
+from pupil_training.pixels import to_pixels
 
 OPSET = 20
 MOST_BYTES = 2**31 - 1  # of one protobuf message; larger graphs would need their weights in a second file

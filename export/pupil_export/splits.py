@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_export.errors import ExportError
-from pupil_training.data import ImageSet
+from pupil_training.data import ImageSet, has_split
 from pupil_training.runs import Run
 
 
@@ -16,10 +16,7 @@ def load_splits(run: Run) -> dict[str, ImageSet]:
     splits = {"validation": run.load_split("validation")}
     _check_unchanged(run, "validation", splits["validation"])
     data = run.recipe.data
-    cut_out = {"test": data.source == "mnist", "calibration": data.calibration > 0, "pool": data.pool > 0}
-    for split, is_cut_out in cut_out.items():
-        if is_cut_out or (data.root / split).is_dir():
-            splits[split] = run.load_split(split)
+    splits |= {split: run.load_split(split) for split in ("test", "calibration", "pool") if has_split(data, split)}
     if "calibration" in splits and not (data.root / "calibration").is_dir():
         _check_unchanged(run, "train", run.load_split("train"))
     return splits

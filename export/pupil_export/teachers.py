@@ -18,9 +18,9 @@ def teacher_of(run: Run, repository: Path, stated: str | None) -> dict[str, Any]
     """
     if stated is not None:
         return _stated(repository, stated)
-    teacher = run.result["teacher"]
-    if teacher is None:
+    if not run.result["teachers"]:
         return None
+    teacher = run.result["teachers"][0]  # of an ensemble the first
     for facts in bundles(repository):
         if facts.get("checkpoint") == teacher["checkpoint"]:
             return _entry(facts)

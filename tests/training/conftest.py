@@ -1,7 +1,11 @@
 """A toy data set of bars that a tiny net learns in a second, and runs trained on it."""
 
 import os
+import signal
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +23,10 @@ from pupil_training.recipe import Recipe, parse_recipe
 from pupil_training.runs import Run
 
 CLASSES = ("cross", "level", "upright")
+TRAIN = (
+    "import sys; from pathlib import Path; from pupil_training import Recipe, train;"
+    "train(Recipe.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))"
+)
 
 
 def bars(name: str, random: np.random.Generator) -> NDArray[np.uint8]:
@@ -92,6 +100,22 @@ def teacher_run(recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPath
     settings = recipe(name="teacher", steps=120, eval_every=120, batch_size=16, model=model, augment={"shift": 5})
     with one_core():
         return train(settings, folder)
+
+
+@pytest.fixture
+def train_and_kill(tmp_path: Path) -> Callable[..., None]:
+    """Trains in a process of its own, which is killed once a line with `at` stands in metrics.jsonl."""
+
+    def run(settings: Recipe, folder: Path, at: str) -> None:
+        (tmp_path / "killed.json").write_text(settings.model_dump_json())
+        with subprocess.Popen([sys.executable, "-c", TRAIN, tmp_path / "killed.json", folder]) as process:
+            metrics, patience = folder / "metrics.jsonl", time.monotonic() + 60
+            while not (metrics.exists() and at in metrics.read_text()) and time.monotonic() < patience:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+
+    return run
 
 
 @pytest.fixture(autouse=True, scope="module")

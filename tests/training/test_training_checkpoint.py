@@ -11,11 +11,10 @@ from pupil_training.errors import RunError
 from pupil_training.loop import train
 from pupil_training.recipe import Recipe
 from pupil_training.runs import load_run
-from pupil_training.seeds import random_states
 
 
 def state(step: int, weight: float = 1.0, size: int = 4) -> Checkpoint:
-    return Checkpoint(step, 1.5, {"weight": torch.full((size,), weight)}, {"state": {}}, random_states())
+    return Checkpoint(step, 1.5, {"weight": torch.full((size,), weight)}, {}, {}, {"state": {}}, {})
 
 
 def test_what_was_saved_is_read_back(tmp_path: Path) -> None:
@@ -57,7 +56,7 @@ class Harmful:
 
 
 def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
-    torch.save({"format": 1, "step": Harmful(tmp_path / "harm")}, tmp_path / "c.pt")
+    torch.save({"format": 2, "step": Harmful(tmp_path / "harm")}, tmp_path / "c.pt")
     assert b"touch" in pickle.dumps(Harmful(tmp_path))
     with pytest.raises(RunError, match="not a checkpoint"):
         checkpoint.load(tmp_path / "c.pt")

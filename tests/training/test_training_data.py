@@ -9,7 +9,7 @@ from PIL import Image
 from pupil_training.data import load_split
 from pupil_training.data.cut import cut
 from pupil_training.errors import DataError
-from pupil_training.recipe import DataSettings
+from pupil_training.settings import DataSettings
 
 
 def settings(root: Path, **values: object) -> DataSettings:
@@ -66,7 +66,7 @@ def test_the_pool_has_no_labels_from_its_own_folder_or_cut_from_train(bars_folde
     shutil.rmtree(own_folder / "pool")
     pool = load_split(settings(own_folder, pool=0.25), "pool")
     assert (len(pool), pool.labels) == (15, None)
-    with pytest.raises(DataError, match=r"pool: no such folder, and data\.pool = 0 cuts none"):
+    with pytest.raises(DataError, match=r"no pool split of its own, and data\.pool = 0 cuts none"):
         load_split(settings(own_folder), "pool")
 
 
@@ -118,7 +118,7 @@ def test_mnist_comes_from_its_idx_files(tiny_mnist: Path) -> None:
     at_32 = load_split(settings(tiny_mnist, source="mnist", height=32, width=32), "test")
     resized = Image.fromarray(pixels[3]).resize((32, 32), Image.Resampling.BILINEAR)
     assert at_32.images[3, :, :, 0].tolist() == np.asarray(resized).tolist()
-    with pytest.raises(DataError, match=r"MNIST has no pool split of its own"):
+    with pytest.raises(DataError, match=r"no pool split of its own"):
         load_split(mnist, "pool")
 
 

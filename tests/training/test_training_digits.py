@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from pupil_training.data import load_split
 from pupil_training.digits import main, write_digits
 from pupil_training.errors import DataError
-from pupil_training.recipe import DataSettings
+from pupil_training.settings import DataSettings
 
 
 def test_every_scan_is_written_once_and_can_be_told_back_exactly(digits: Path) -> None:

@@ -1,26 +1,27 @@
-import copy
 import hashlib
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
-from pupil_training.augment import to_pixels
-from pupil_training.distill import Teacher
+from pupil_training.data.feed import Batch
 from pupil_training.errors import RunError, TrainingError
 from pupil_training.evaluate import logits_of
+from pupil_training.failure import main as diagnose
+from pupil_training.failure import replay, write_failure
 from pupil_training.loop import train
 from pupil_training.models import Classifier
+from pupil_training.pixels import to_pixels
 from pupil_training.recipe import Recipe
 from pupil_training.runs import Run, load_run
+from pupil_training.teachers import load_teachers, logits_of_teacher, together
+from pupil_training.teachers.run_teacher import RunTeacher
 
 MakeRecipe = Callable[..., Recipe]
+TrainAndKill = Callable[..., None]
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -47,25 +48,19 @@ def test_two_runs_with_one_seed_end_in_the_same_weights(recipe: MakeRecipe, tmp_
     assert fingerprint(first.model) == fingerprint(again.model) != fingerprint(other.model)
 
 
-def test_a_run_that_was_killed_and_resumed_ends_in_the_same_weights(recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_and_resumed_ends_in_the_same_weights(
+    recipe: MakeRecipe, train_and_kill: TrainAndKill, tmp_path: Path
+) -> None:
     settings = recipe(steps=150, eval_every=10, log_every=5, model={"dropout": 0.3}, augment={"shift": 1})
     whole = train(settings, tmp_path / "whole")
-    (tmp_path / "tiny.json").write_text(settings.model_dump_json())
-    program = (
-        "import sys; from pathlib import Path; from pupil_training import Recipe, train;"
-        "train(Recipe.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))"
-    )
-    with subprocess.Popen([sys.executable, "-c", program, tmp_path / "tiny.json", tmp_path / "killed"]) as process:
-        metrics, patience = tmp_path / "killed" / "metrics.jsonl", time.monotonic() + 60
-        while not (metrics.exists() and '"step": 25' in metrics.read_text()) and time.monotonic() < patience:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+    train_and_kill(settings, tmp_path / "killed", at='"step": 25')
     assert not (tmp_path / "killed" / "result.json").exists()
     with pytest.raises(RunError, match="unfinished"):
         load_run(tmp_path / "killed")
     resumed = train(settings, tmp_path / "killed", resume=True)
     assert fingerprint(resumed.model) == fingerprint(whole.model)
-    assert metrics.read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+    metrics = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "killed")]
+    assert metrics[0] == metrics[1]
 
 
 def test_a_run_is_not_resumed_with_other_settings(recipe: MakeRecipe, tmp_path: Path) -> None:
@@ -113,9 +108,33 @@ def test_the_temperature_makes_the_validation_split_likeliest(recipe: MakeRecipe
     assert nll[1] < min(nll[0], nll[2])
 
 
-def test_a_loss_that_is_no_number_is_named_with_its_steps(recipe: MakeRecipe, tmp_path: Path) -> None:
-    with pytest.raises(FloatingPointError, match=r"the loss became nan between steps \d+ and \d+$"):
+def test_a_loss_that_is_no_number_is_named_with_its_step_and_can_be_replayed(
+    recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        FloatingPointError, match=r"no number any more at step \d+ \(hard (nan|inf)\); .*failure\.pt$"
+    ) as error:
         train(recipe(optim={"name": "sgd", "learning_rate": 1e30}), tmp_path)
+    found = replay(tmp_path / "failure.pt")
+    assert f"at step {found.step} " in str(error.value)
+    assert found.layer is not None
+    assert found.images
+    told = CliRunner().invoke(diagnose, [str(tmp_path / "failure.pt")])
+    assert f"first in layer {found.layer}, for {len(found.images)} images" in told.stdout
+
+
+def test_a_poisoned_image_is_found_by_replaying_the_step(recipe: MakeRecipe, tmp_path: Path) -> None:
+    settings = recipe(steps=1, batch_size=36, model={"name": "vgg", "widths": [4]})
+    student = train(settings, tmp_path).model
+    student.net[0].weight.data[2] = float("inf")
+    images = torch.zeros(3, 28, 28, 1, dtype=torch.uint8)
+    batch = Batch(
+        7, 0, images, torch.zeros(3, dtype=torch.int64), torch.tensor([5, 8, 2]), torch.zeros(3, dtype=torch.int64)
+    )
+    error = write_failure(tmp_path, settings, student, batch, {"hard": torch.tensor(float("nan"))})
+    assert "at step 7 (hard nan)" in str(error)
+    found = replay(tmp_path / "failure.pt")
+    assert (found.step, found.layer, sorted(found.images)) == (7, "net.0", [2, 5, 8])
 
 
 def test_a_distilled_student_follows_its_teacher_and_says_how_closely(
@@ -128,8 +147,8 @@ def test_a_distilled_student_follows_its_teacher_and_says_how_closely(
     same = logits_of(student.model, images).argmax(1) == logits_of(teacher_run.model, images).argmax(1)
     assert student.result["metrics"]["validation_agreement"] == {"right": int(same.sum()), "of": 12}
     assert student.result["metrics"]["validation_kl"] > 0
-    assert student.result["teacher"]["name"] == "teacher"
-    assert (student.folder / student.result["teacher"]["run"]).resolve() == teacher_run.folder.resolve()
+    assert student.result["teachers"][0]["name"] == "teacher"
+    assert (student.folder / student.result["teachers"][0]["run"]).resolve() == teacher_run.folder.resolve()
     assert accuracy(student, "test") > 0.8
 
 
@@ -142,7 +161,7 @@ def test_the_teacher_is_the_same_after_a_student_was_taught(
 
 
 def test_a_teacher_inside_a_training_module_keeps_its_state_and_answers_without_noise(teacher_run: Run) -> None:
-    teacher = Teacher(copy.deepcopy(teacher_run.model))
+    teacher = RunTeacher.load(teacher_run.folder, torch.device("cpu"))
     before = fingerprint(teacher)
     whole = nn.ModuleList([teacher, nn.Linear(2, 2)]).train()
     pixels = to_pixels(teacher_run.load_split("test").images)
@@ -183,13 +202,25 @@ def test_a_teacher_of_other_classes_is_refused_with_the_difference(
         train(settings, tmp_path / "student")
 
 
-def test_a_teacher_with_the_classes_in_another_order_is_refused(teacher_run: Run) -> None:
-    from pupil_training.distill import load_teacher
+def test_a_teacher_with_the_classes_in_another_order_answers_in_the_students(teacher_run: Run) -> None:
+    student = Classifier(nn.Flatten(), ("upright", "level", "cross"), teacher_run.model.input)
+    (teacher,) = load_teachers([str(teacher_run.folder)], student, torch.device("cpu"))
+    images = teacher_run.load_split("test").images
+    assert torch.allclose(logits_of_teacher(teacher, images).flip(1), logits_of(teacher_run.model, images), atol=1e-5)
+    assert teacher.described()["name"] == "teacher"
 
-    order = ("upright", "level", "cross")
-    student = Classifier(nn.Flatten(), order, teacher_run.model.input)
-    with pytest.raises(RunError, match="in another order"):
-        load_teacher(teacher_run.folder, student)
+
+def test_several_teachers_teach_the_mean_of_their_calibrated_scores(
+    recipe: MakeRecipe, teacher_run: Run, tmp_path: Path
+) -> None:
+    other = train(recipe(name="other"), tmp_path / "other")
+    names = [str(teacher_run.folder), str(tmp_path / "other")]
+    both = together(load_teachers(names, teacher_run.model, torch.device("cpu")))
+    images = teacher_run.load_split("test").images
+    scores = [(logits_of(run.model, images) / run.model.temperature).softmax(1) for run in (teacher_run, other)]
+    assert torch.allclose(logits_of_teacher(both, images).softmax(1), (scores[0] + scores[1]) / 2, atol=1e-5)
+    student = train(recipe(distill={"teacher": names}), tmp_path / "student")
+    assert [teacher["name"] for teacher in student.result["teachers"]] == ["teacher", "other"]
 
 
 def test_a_teacher_of_another_picture_size_is_refused(recipe: MakeRecipe, teacher_run: Run, tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def test_the_digits_recipes_go_from_teacher_to_student_to_self_trained_student(
     assert distilled.result["images"] == {"train": 150, "validation": 150, "pool": 647}
     assert selftrained.result["images"] == {"train": 150, "validation": 150, "pseudo-labelled": 324}
     assert alone.result["parameters"] == distilled.result["parameters"] == 61_706 < teacher.result["parameters"]
-    assert alone.result["teacher"] is None
-    assert distilled.result["teacher"] == selftrained.result["teacher"]
+    assert alone.result["teachers"] == []
+    assert distilled.result["teachers"] == selftrained.result["teachers"]
 
 
 def test_the_mnist_recipes_go_from_teacher_to_student(tiny_mnist: Path, tmp_path: Path) -> None:
@@ -53,4 +53,4 @@ def test_the_mnist_recipes_go_from_teacher_to_student(tiny_mnist: Path, tmp_path
     alone = run_small("mnist_student", tmp_path, *data)
     distilled = run_small("mnist_student_distilled", tmp_path, *data, f"distill.teacher={teacher.folder}")
     assert alone.result["data"] == distilled.result["data"] == teacher.result["data"]
-    assert distilled.result["teacher"]["name"] == "mnist_teacher"
+    assert distilled.result["teachers"][0]["name"] == "mnist_teacher"

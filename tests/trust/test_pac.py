@@ -132,14 +132,14 @@ def test_asking_for_less_never_accepts_fewer(draw: Draw, seed: int) -> None:
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.8, 0.9, 0.95]))
 @settings(max_examples=30, deadline=None)
-def test_ten_times_the_same_calibration_set_certifies_at_least_as_much(draw: Draw, seed: int, precision: float) -> None:
+def test_ten_times_the_same_evidence_is_more_evidence(draw: Draw, seed: int, precision: float) -> None:
     once = draw(np.random.default_rng(seed), 300)
-    tenfold = Calibration(np.tile(once.confidence, 10), np.tile(once.correct, 10), once.grid)
     try:
         certificate = pac_certificate(once, precision=precision, delta=0.05, fingerprint="")
     except NotCertifiable:
         return
-    assert pac_certificate(tenfold, precision=precision, delta=0.05, fingerprint="").threshold <= certificate.threshold
+    # At its own threshold only: with more images stricter thresholds are tested too, and one of them may fail.
+    assert p_value(10 * certificate.wrong, 10 * certificate.accepted, precision) <= certificate.p_value
 
 
 def slack(share: float, draws: int) -> float:

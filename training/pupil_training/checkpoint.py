@@ -10,18 +10,23 @@ from torch import Tensor
 from pupil_training.errors import RunError
 from pupil_training.files import written_whole
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that the rest of a run depends on, beside its recipe and its data."""
+    """Everything that the rest of a run depends on, beside its recipe and its data.
+
+    There is no random state: every draw follows from the seed and the step (`pupil_training.seeds`).
+    """
 
     step: int  # steps done
     seconds: float  # spent so far
-    model: dict[str, Tensor]
+    model: dict[str, Tensor]  # what is evaluated, exported and served: the averaged weights where there are such
+    raw: dict[str, Tensor]  # what is trained, where that is something else
+    own: dict[str, Tensor]  # what the objective trains beside it
     optimizer: dict[str, Any]
-    random: dict[str, Any]  # `seeds.random_states`
+    scaler: dict[str, Any]  # of losses in fp16
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

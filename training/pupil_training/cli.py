@@ -54,7 +54,7 @@ def distill(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
         from pupil_training.recipe import load_recipe
 
         settings = load_recipe(recipe, overrides)
-        if settings.distill.teacher is None:
+        if not settings.distill.teacher:
             raise click.ClickException(f"{recipe} names no teacher: add distill.teacher=RUN, or use pupil train")
         _train(settings, **where)
 
@@ -82,9 +82,12 @@ def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> Non
     from pupil_training.loop import train
 
     how = recipe.distill
-    if how.teacher is not None:
+    if how.teacher:
         formula = f"{how.hard_weight} · CE(labels) + {how.soft_weight} · {how.temperature}² · KL(teacher ‖ student)"
-        click.echo(f"loss = {formula} at temperature {how.temperature}, {how.logits} logits of {how.teacher}", err=True)
+        click.echo(
+            f"loss = {formula} at temperature {how.temperature}, {how.logits} logits of {' + '.join(how.teacher)}",
+            err=True,
+        )
     run = train(recipe, out or Path("runs") / recipe.name, resume=resume, force=force)
     right = run.result["metrics"]["validation_accuracy"]
     seconds = run.result["seconds"]

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pupil_training.augment import to_pixels
+from pupil_training.pixels import to_pixels
 from pupil_trust import expected_calibration_error, wilson_interval
 
 Metrics = Mapping[str, Any]

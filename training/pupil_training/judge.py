@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pupil_training.errors import DataError
 from pupil_training.evaluate import accuracy, calibration, closeness, interval, logits_of
-from pupil_training.runs import load_run
+from pupil_training.runs import Run, load_run
+from pupil_training.teachers import Teacher, load_teachers, logits_of_teacher, together
 
 
 def evaluate_run(folder: Path, split: str) -> dict[str, Any]:
@@ -26,10 +29,15 @@ def evaluate_run(folder: Path, split: str) -> dict[str, Any]:
         "multiply_adds": run.result["multiply_adds"],
         "sha256": images.sha256,
     }
-    teacher_folder = folder / run.result["teacher"]["run"] if run.result["teacher"] else None
-    if teacher_folder is not None and (teacher_folder / "result.json").exists():
-        teacher = load_run(teacher_folder)
-        theirs = logits_of(teacher.model, images.images)
-        report |= {"teacher": teacher.recipe.name}
-        report |= closeness(logits, temperature, theirs, teacher.model.temperature.item())
+    if (teacher := _teacher(run)) is not None:
+        theirs = logits_of_teacher(teacher, images.images)
+        report |= {"teacher": teacher.name, **closeness(logits, temperature, theirs, teacher.temperature)}
     return report
+
+
+def _teacher(run: Run) -> Teacher | None:
+    """The run's teachers, where all of them are still there."""
+    names = [str(run.folder / teacher["run"]) for teacher in run.result["teachers"]]
+    if not names or not all((Path(name) / "result.json").exists() for name in names):
+        return None
+    return together(load_teachers(names, run.model, torch.device("cpu")))

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
+from pupil_training.errors import RecipeError
 from pupil_training.files import written_whole
 from pupil_training.recipe import Recipe
 
@@ -15,11 +16,13 @@ from pupil_training.recipe import Recipe
 class RunLog:
     """One line of metrics.jsonl a log step, and the bar."""
 
-    def __init__(self, folder: Path, recipe: Recipe, first_step: int) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, first_step: int, *, leads: bool = True) -> None:
         self._path = folder / "metrics.jsonl"
-        self._keep_lines_before(first_step)
-        self._file = self._path.open("a", encoding="utf-8", buffering=1)
-        self._last_line = first_step - 1
+        self._file: TextIO | None = None
+        if leads:
+            self._keep_lines_before(first_step)
+            self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        self._tensorboard = _tensorboard(folder) if leads and recipe.tensorboard else None
         self._shown: dict[str, str] = {}
         self._bar = tqdm(
             range(first_step, recipe.steps + 1),
@@ -27,7 +30,7 @@ class RunLog:
             initial=first_step - 1,
             total=recipe.steps,
             unit="step",
-            disable=None,  # silent where standard error is not a terminal
+            disable=None if leads else True,  # silent where standard error is not a terminal
         )
 
     def steps(self) -> Iterable[int]:
@@ -36,15 +39,15 @@ class RunLog:
 
     def write(self, step: int, **metrics: float) -> None:
         """Adds a line, and shows the loss and the accuracy on the bar."""
+        if self._file is None:
+            return
         self._file.write(json.dumps({"step": step, **metrics}) + "\n")
-        self._last_line = step
+        if self._tensorboard is not None:
+            for name, value in metrics.items():
+                self._tensorboard.add_scalar(name, value, step)
         self._shown |= {name.removeprefix("validation_"): f"{value:.4g}" for name, value in metrics.items()}
         self._shown.pop("learning_rate", None)
         self._bar.set_postfix(self._shown)
-
-    def since_last_line(self, step: int) -> str:
-        """Where something happened that was noticed at `step`."""
-        return f"between steps {self._last_line + 1} and {step}"
 
     def _keep_lines_before(self, first_step: int) -> None:
         """Drops what an interrupted run wrote after its last checkpoint; it will be written again."""
@@ -61,4 +64,14 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-        self._file.close()
+        for output in (self._file, self._tensorboard):
+            if output is not None:
+                output.close()
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise RecipeError("tensorboard = true needs the package of that name: pip install tensorboard") from None
+    return SummaryWriter(str(folder))

@@ -1,33 +1,48 @@
 """The optimiser, and the learning rate as a function of the step alone, so that nothing of it needs resuming."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from pupil_training.recipe import OptimSettings
+from pupil_training.settings import OptimSettings
 
 
 def learning_rate(step: int, steps: int, optim: OptimSettings) -> float:
-    """The rate of step 1 … `steps`: up along half a cosine for `warmup` of them, then down to nothing.
+    """The rate of step 1 … `steps`: up along half a cosine for `warmup` of them, then along `schedule`.
 
-    `warmup = 0.25` is one-cycle (Smith, Topin 2018), `warmup = 0` plain cosine (Loshchilov, Hutter 2017).
+    `cosine` with `warmup = 0.25` is one-cycle (Smith, Topin 2018), with 0 it is plain (Loshchilov, Hutter 2017).
     """
     done = (step - 1) / steps
     if done < optim.warmup:
         return optim.learning_rate * max(0.04, (1 - math.cos(math.pi * done / optim.warmup)) / 2)
-    return optim.learning_rate * (1 + math.cos(math.pi * (done - optim.warmup) / (1 - optim.warmup))) / 2
+    fallen = (done - optim.warmup) / (1 - optim.warmup)
+    left = {"cosine": (1 + math.cos(math.pi * fallen)) / 2, "linear": 1 - fallen, "constant": 1.0}
+    return optim.learning_rate * left[optim.schedule]
 
 
-def build_optimizer(model: nn.Module, optim: OptimSettings) -> Optimizer:
-    """AdamW or SGD with Nesterov momentum; weights decay, biases and norms do not."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": optim.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def build_optimizer(modules: Iterable[tuple[nn.Module, float]], optim: OptimSettings) -> Optimizer:
+    """AdamW or SGD with Nesterov momentum over modules, each with the factor of its rate.
+
+    Weights decay; biases and norms do not, and learn `bias_rate` times as fast. Each group keeps its `factor`.
+    """
+    groups = []
+    for module, factor in modules:
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        weights = [parameter for parameter in trained if parameter.ndim > 1]
+        others = [parameter for parameter in trained if parameter.ndim <= 1]
+        groups.append({"params": weights, "weight_decay": optim.weight_decay, "factor": factor})
+        groups.append({"params": others, "weight_decay": 0.0, "factor": factor * optim.bias_rate})
+    groups = [group for group in groups if group["params"]]
     if optim.name == "sgd":
         momentum = optim.momentum
         return torch.optim.SGD(groups, lr=optim.learning_rate, momentum=momentum, nesterov=momentum > 0)
     return torch.optim.AdamW(groups, lr=optim.learning_rate)
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Every group learns at `rate` times its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from pupil_training.errors import DataError
-from pupil_training.recipe import DataSettings
+from pupil_training.settings import DataSettings
 
 MOST_PIXELS = 64_000_000  # checked on the header, before the pixels exist
 INTERPOLATION = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}

@@ -1,111 +1,27 @@
-"""The settings of a run: typed, frozen, read from TOML and `key=value` overrides."""
+"""A recipe: every setting of a run, read from TOML and `key=value` overrides."""
 
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from pupil_training.errors import RecipeError
-
-Share = Annotated[float, Field(ge=0, lt=1)]
-Weight = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Settings(BaseModel):
-    """A group of settings; unknown names are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class DataSettings(Settings):
-    """Where the images are, what becomes of them, and which splits are cut out of `train`."""
-
-    source: Literal["folders", "mnist"] = "folders"
-    root: Path = Path("data")
-    height: Count = 28
-    width: Count = 28
-    channels: Literal[1, 3] = 1
-    shortest_side: Count | None = None  # of the resized picture before the crop; the input's longer side if absent
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    unreadable: Literal["refuse", "skip"] = "refuse"
-    validation: Share = 0.1  # shares of `train`, cut out where a split has no folder of its own
-    calibration: Share = 0.1
-    pool: Share = 0.0
-    split_seed: int = 0  # apart from the run's seed, so that teacher and student share their splits
-
-    @model_validator(mode="after")
-    def _crop_fits(self) -> Self:
-        if self.shortest_side is not None and self.shortest_side < max(self.height, self.width):
-            raise ValueError(f"shortest_side {self.shortest_side} is less than the input's {self.height}×{self.width}")
-        return self
-
-
-class ModelSettings(Settings):
-    """Which net, and what its builder takes. `None` means that the builder chooses by the input's size."""
-
-    name: str = "lenet5"
-    widths: tuple[Count, ...] | None = None  # vgg: channels of each block
-    convolutions: Count = 2  # vgg: in each block
-    dropout: Share = 0.0
-    weights: Path | None = None  # torchvision/…: a local file of pretrained weights
-
-
-class OptimSettings(Settings):
-    """The optimiser and its learning rate (`pupil_training.optim`)."""
-
-    name: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: Positive = 0.005
-    weight_decay: Weight = 0.01
-    momentum: Share = 0.9  # sgd
-    warmup: Share = 0.25  # the share of the steps in which the rate rises; then it falls along a cosine
-
-
-class AugmentSettings(Settings):
-    """How far a training picture may be moved; everything is off by default (`pupil_training.augment`)."""
-
-    shift: Annotated[int, Field(ge=0)] = 0  # pixels
-    rotate: Weight = 0.0  # degrees
-    scale: Share = 0.0  # 0.1: between 0.9 and 1.1 times
-    shear: Weight = 0.0  # degrees
-    brightness: Share = 0.0
-    contrast: Share = 0.0
-    flip: bool = False
-
-    @property
-    def active(self) -> bool:
-        return self != AugmentSettings()
-
-
-class DistillSettings(Settings):
-    """The teacher and the weights of `pupil_training.losses.distillation_loss`."""
-
-    teacher: Path | None = None  # a run
-    temperature: Positive = 4.0
-    hard_weight: Weight = 0.1
-    soft_weight: Weight = 0.9
-    pool: bool = False  # follow the teacher on the pool too; there are no labels then, so hard_weight is 0
-    logits: Literal["live", "cached"] = "live"  # cached: computed once, on pictures that are not augmented
-    mismatched_views: bool = False  # allow cached logits beside augmentation: the teacher saw another picture
-
-    @model_validator(mode="after")
-    def _has_something_to_follow(self) -> Self:
-        if self.hard_weight == 0 and self.soft_weight == 0:
-            raise ValueError("hard_weight and soft_weight are both 0: there is nothing to learn from")
-        if self.pool and self.hard_weight > 0:
-            raise ValueError("the pool has no labels: with pool = true set hard_weight = 0")
-        return self
-
-
-class LabelsSettings(Settings):
-    """Accepted pseudo-labels that join the training split."""
-
-    file: Path | None = None
-    kind: Literal["hard", "soft"] = "hard"
+from pupil_training.settings import (
+    AugmentSettings,
+    Count,
+    DataSettings,
+    DistillSettings,
+    LabelsSettings,
+    ModelSettings,
+    OptimSettings,
+    PoolSettings,
+    Settings,
+    Share,
+    TransferSettings,
+)
 
 
 class Recipe(Settings):
@@ -115,26 +31,50 @@ class Recipe(Settings):
     seed: int = 0
     steps: Count = 1000
     batch_size: Count = 64
+    accumulate: Count = 1  # parts that a batch is cut into, one after the other, where it does not fit at once
     log_every: Count = 50
     eval_every: Count = 500  # evaluate on the validation split, and save
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    amp: Literal["off", "bf16", "fp16"] = "off"  # the type that convolutions and products are computed in
+    compile: bool = False  # torch.compile, which needs a C++ compiler and a minute
+    ema: Share = 0.0  # the decay of averaged weights, which become the result; 0 leaves them out
+    smoothing: Share = 0.0  # of hard labels
+    tensorboard: bool = False  # also write what TensorBoard shows
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     optim: OptimSettings = OptimSettings()
     augment: AugmentSettings = AugmentSettings()
+    transfer: TransferSettings = TransferSettings()
     distill: DistillSettings = DistillSettings()
     labels: LabelsSettings = LabelsSettings()
+    pool: PoolSettings = PoolSettings()
 
     @model_validator(mode="after")
     def _views_match(self) -> Self:
-        cached = self.distill.teacher is not None and self.distill.logits == "cached"
+        cached = bool(self.distill.teacher) and self.distill.logits == "cached"
         if cached and self.augment.active and not self.distill.mismatched_views:
             raise ValueError(
                 "distill.logits = 'cached' teaches on pictures that are not augmented, but augment is on: "
                 "switch it off, use 'live', or set distill.mismatched_views = true"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _pool_has_one_use(self) -> Self:
         if self.distill.pool and self.labels.file is not None:
             raise ValueError("distill.pool learns without labels, so labels.file has no place beside it")
+        if self.pool.method != "none" and self.distill.teacher:
+            raise ValueError("pool.method and distill.teacher are two ways to learn; choose one")
+        if self.pool.method == "mean_teacher" and self.ema == 0:
+            raise ValueError("the mean teacher is the average of the student's weights: set ema, for example 0.999")
+        return self
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> Self:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"a batch of {self.batch_size} cannot be cut into {self.accumulate} equal parts")
+        if self.augment.mixes and self.batch_size // self.accumulate % 2:
+            raise ValueError("mixup and cutmix mix pairs: the batch, or its part, must have an even size")
         return self
 
 

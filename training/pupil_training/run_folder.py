@@ -1,9 +1,8 @@
 """A run's folder: opened before training, completed after it."""
 
-import hashlib
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from pupil_training import checkpoint
 from pupil_training.checkpoint import Checkpoint
+from pupil_training.data import load_split
 from pupil_training.data.training import TrainingData
 from pupil_training.errors import RunError
 from pupil_training.evaluate import accuracy, calibration, closeness, logits_of
@@ -20,40 +20,49 @@ from pupil_training.files import write_json
 from pupil_training.models import Classifier
 from pupil_training.models.cost import multiply_adds, parameters
 from pupil_training.preprocess import Preprocess
+from pupil_training.prior import match_prior
 from pupil_training.recipe import Recipe
 from pupil_training.runs import Run, load_recipe_json
+from pupil_training.teachers import Teacher, logits_of_teacher, together
+from pupil_training.team import Team
 from pupil_trust import fit_temperature
 
 FORMAT = 1
 
 
-def open_run(recipe: Recipe, folder: Path, *, resume: bool, force: bool) -> Checkpoint | None:
+def open_run(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: bool) -> Checkpoint | None:
     """Makes the folder ready; the checkpoint to go on from, if any.
 
     Raises RunError: a finished run is in the way, or the interrupted one had another recipe.
     """
+    saved = folder / "checkpoint.pt"
     finished = (folder / "result.json").exists()
     if finished and not force:
         raise RunError(f"{folder}: holds a finished run; choose another --out, or --force to train it again")
-    saved = folder / "checkpoint.pt"
-    if resume and saved.exists() and not finished:
+    going_on = resume and saved.exists() and not finished
+    if going_on:
         _check_same(recipe, load_recipe_json(folder), folder)
-        return checkpoint.load(saved)
-    for name in ("result.json", "checkpoint.pt", "metrics.jsonl"):  # of the run that was here before
-        (folder / name).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
-    return None
+    team.told(None)  # everyone has looked
+    if team.leads and not going_on:
+        for name in ("result.json", "checkpoint.pt", "metrics.jsonl", "failure.pt"):  # of the run that was here before
+            (folder / name).unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
+    return checkpoint.load(saved) if going_on else None
 
 
 def finish(
-    folder: Path, recipe: Recipe, model: Classifier, data: TrainingData, teacher: Run | None, seconds: float
+    folder: Path, recipe: Recipe, model: Classifier, data: TrainingData, teachers: Sequence[Teacher], seconds: float
 ) -> Run:
-    """The run, its temperature fitted on the validation split and its result.json written."""
+    """The run, its biases and temperature fitted and its result.json written."""
     model.eval()
+    if recipe.distill.match_prior:
+        match_prior(model, load_split(recipe.data, "pool").images, data.validation_labels)
     logits = logits_of(model, data.validation.images)
     temperature = fit_temperature(logits.double().numpy(), data.validation_labels.numpy())
     model.temperature.fill_(temperature)
+    metrics = _metrics(logits, model, data, teachers)
+    model.cpu()
     last = checkpoint.load(folder / "checkpoint.pt")
     checkpoint.save(folder / "checkpoint.pt", replace(last, model=model.state_dict()))
     result = {
@@ -68,31 +77,33 @@ def finish(
         "seed": recipe.seed,
         "steps": recipe.steps,
         "seconds": round(seconds, 1),
-        "metrics": _metrics(logits, model, data, teacher),
+        "metrics": metrics,
         "images": data.counts,
         "data": data.sha256,
-        "teacher": None if teacher is None else _named(teacher, folder),
+        "teachers": [_from_here(teacher.described(), folder) for teacher in teachers],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("pupil", "torch")}},
     }
     write_json(folder / "result.json", result)
     return Run(folder, recipe, model, result)
 
 
-def _metrics(logits: torch.Tensor, model: Classifier, data: TrainingData, teacher: Run | None) -> dict[str, Any]:
+def _metrics(
+    logits: torch.Tensor, model: Classifier, data: TrainingData, teachers: Sequence[Teacher]
+) -> dict[str, Any]:
     temperature = model.temperature.item()
     labels = data.validation_labels
     metrics: dict[str, Any] = {"accuracy": accuracy(logits, labels)._asdict()}
     metrics |= calibration(logits, labels, temperature)
-    if teacher is not None:
-        theirs = logits_of(teacher.model.cpu(), data.validation.images)
-        metrics |= closeness(logits, temperature, theirs, teacher.model.temperature.item())
+    if teachers:
+        teacher = together(teachers)
+        theirs = logits_of_teacher(teacher, data.validation.images.to(model.mean.device)).cpu()
+        metrics |= closeness(logits, temperature, theirs, teacher.temperature)
     return {f"validation_{name}": value for name, value in metrics.items()}
 
 
-def _named(teacher: Run, folder: Path) -> dict[str, str]:
-    """Where the teacher is, seen from the student's folder, and which weights it had."""
-    weights = hashlib.sha256((teacher.folder / "checkpoint.pt").read_bytes()).hexdigest()
-    return {"name": teacher.recipe.name, "run": os.path.relpath(teacher.folder, folder), "checkpoint": weights}
+def _from_here(teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A teacher's description, its folder seen from the student's."""
+    return teacher | {"run": os.path.relpath(teacher["run"], folder)} if "run" in teacher else teacher
 
 
 def _check_same(recipe: Recipe, before: Recipe, folder: Path) -> None:

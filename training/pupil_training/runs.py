@@ -9,7 +9,8 @@ from pupil_training import checkpoint
 from pupil_training.data import ImageSet, load_split
 from pupil_training.errors import DataError, RunError
 from pupil_training.models import Classifier, InputSize, build_net
-from pupil_training.recipe import DataSettings, ModelSettings, Recipe, parse_recipe
+from pupil_training.recipe import Recipe, parse_recipe
+from pupil_training.settings import DataSettings, ModelSettings
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,7 @@ def load_run(folder: Path) -> Run:
         raise RunError(f"{folder}: the run is unfinished; give the command that started it once more, with --resume")
     recipe = load_recipe_json(folder)
     result: dict[str, Any] = read_json(folder / "result.json")
-    untrained = recipe.model.model_copy(update={"weights": None})  # the file of pretrained ones may be gone by now
-    model = new_classifier(untrained, recipe.data, tuple(result["classes"]))
+    model = new_classifier(recipe.model, recipe.data, tuple(result["classes"]))
     state = checkpoint.load(folder / "checkpoint.pt").model
     try:
         model.load_state_dict(state)

@@ -1,43 +1,34 @@
-"""One seed a run, from which every random draw follows."""
+"""One seed a run, from which every random draw follows, so that a run has no random state to save.
+
+What is drawn for an image follows from its epoch (`augment.chance`), the order of an epoch from its number, and
+what layers such as dropout draw from the step.
+"""
 
 import hashlib
 import random
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds Python, numpy and torch; the weights' first values and dropout draw from torch's."""
+    """Seeds Python, numpy and torch; the weights' first values draw from torch's."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
+def seed_step(seed: int, step: int, process: int) -> None:
+    """Seeds torch, on every device, for one step of one process: what dropout draws follows from it."""
+    torch.manual_seed(_number(seed, f"step of process {process}", step))
+
+
 def generator(seed: int, stream: str, number: int) -> Generator:
     """A generator for one named stream at one step or epoch: no state to save, and streams never mix."""
+    return Generator().manual_seed(_number(seed, stream, number))
+
+
+def _number(seed: int, stream: str, number: int) -> int:
     digest = hashlib.sha256(f"{seed} {stream} {number}".encode()).digest()
-    return Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-def batch_indices(step: int, batch_size: int, count: int, seed: int) -> Tensor:
-    """Which of `count` images make up batch 1, 2, …: epoch after epoch, each in its own order, none left out."""
-    first = (step - 1) * batch_size
-    wanted = torch.arange(first, first + batch_size)
-    epochs = range(first // count, (first + batch_size - 1) // count + 1)
-    orders = torch.cat([torch.randperm(count, generator=generator(seed, "order", epoch)) for epoch in epochs])
-    return orders[wanted - epochs[0] * count]
-
-
-def random_states() -> dict[str, Any]:
-    """torch's global states, which dropout draws from; every other draw follows from the seed and the step."""
-    return {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
-
-
-def restore_random_states(states: dict[str, Any]) -> None:
-    """Goes on where `random_states` was taken."""
-    torch.set_rng_state(states["torch"])
-    if states["cuda"]:
-        torch.cuda.set_rng_state_all(states["cuda"])
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -12,6 +12,7 @@ from pupil_trust.certificates import (
 )
 from pupil_trust.fdr import fdr_accept, fdr_threshold, needed_for_fdr
 from pupil_trust.pac import needed_images, p_value, pac_certificate
+from pupil_trust.prior import prior_shift
 from pupil_trust.temperature import fit_temperature, negative_log_likelihood
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "p_value",
     "pac_certificate",
     "pool_grid",
+    "prior_shift",
     "promise_is_idle",
     "wilson_interval",
 ]

@@ -1,14 +1,14 @@
 """Cuts labelled images into splits, so that every class has its share in each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pupil_training.errors import DataError
 
 
-def cut(labels: Sequence[int], shares: Mapping[str, float], seed: int) -> dict[str, NDArray[np.int64]]:
+def cut(labels: ArrayLike, shares: Mapping[str, float], seed: int) -> dict[str, NDArray[np.int64]]:
     """Disjoint indices for each name in `shares`, and the rest as "train"; each ascending.
 
     Every class gives round(share × its images) to each split. Raises DataError where that leaves a class
@@ -30,3 +30,22 @@ def cut(labels: Sequence[int], shares: Mapping[str, float], seed: int) -> dict[s
             raise DataError("the shares of validation, calibration and pool leave nothing for training")
         parts["train"].append(mine)
     return {name: np.sort(np.concatenate(chosen)) for name, chosen in parts.items()}
+
+
+def label_some(labels: ArrayLike, count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of `count` images, of each class as many (one more or less), and of the rest; each ascending.
+
+    Raises DataError where a class has too few.
+    """
+    numbers = np.asarray(labels, dtype=np.int64)
+    random = np.random.default_rng((seed, count))
+    classes = np.unique(numbers)
+    wanted = {label: count // len(classes) + (i < count % len(classes)) for i, label in enumerate(classes.tolist())}
+    some = []
+    for label, images in wanted.items():
+        mine = random.permutation(np.flatnonzero(numbers == label))
+        if len(mine) < images or images == 0:
+            raise DataError(f"{count} labelled images are {images} of each class, but one class has {len(mine)}")
+        some.append(mine[:images])
+    chosen = np.sort(np.concatenate(some))
+    return chosen, np.setdiff1d(np.arange(len(numbers)), chosen)

@@ -19,6 +19,7 @@ class ImageSet:
     labels: Tensor | None  # int64 (N,), places in `classes`; None where nobody labelled
     classes: tuple[str, ...]
     sha256: str  # over the files' bytes and labels, in order; the input size does not matter
+    digests: tuple[str, ...]  # SHA-256 of each image's own bytes
     encoded: Callable[[int], bytes] = field(repr=False)  # the i-th picture as a file, before resizing
     skipped: tuple[str, ...] = ()  # files that could not be read, with the reason
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from pupil_training.data.folders import Read, read_image
 from pupil_training.errors import DataError
 from pupil_training.preprocess import Preprocess
-from pupil_training.recipe import DataSettings, LabelsSettings
+from pupil_training.settings import DataSettings, LabelsSettings
 
 Row = dict[str, Any]
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from torch import nn
 
 from pupil_training.errors import RecipeError
+from pupil_training.models.airbench import airbench
 from pupil_training.models.classifier import Classifier, InputSize
 from pupil_training.models.lenet import lenet5, lenet5_1998
 from pupil_training.models.vgg import vgg
 from pupil_training.models.zoo import TORCHVISION, zoo
-from pupil_training.recipe import ModelSettings
+from pupil_training.settings import ModelSettings
 
 __all__ = ["MODELS", "Classifier", "InputSize", "build_net"]
 
@@ -19,6 +20,7 @@ MODELS: dict[str, Builder] = {
     "lenet5": lenet5,
     "lenet5-1998": lenet5_1998,
     "vgg": vgg,
+    "airbench": airbench,
 }
 
 

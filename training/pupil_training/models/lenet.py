@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pupil_training.errors import RecipeError
 from pupil_training.models.classifier import InputSize
-from pupil_training.recipe import ModelSettings
+from pupil_training.settings import ModelSettings
 
 # Table I of the paper: the maps of S2 that each map of C3 sees.
 C3_SEES = (

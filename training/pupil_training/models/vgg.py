@@ -7,7 +7,7 @@ from torch import nn
 
 from pupil_training.errors import RecipeError
 from pupil_training.models.classifier import InputSize
-from pupil_training.recipe import ModelSettings
+from pupil_training.settings import ModelSettings
 
 
 def vgg(model: ModelSettings, size: InputSize, classes: int) -> nn.Module:

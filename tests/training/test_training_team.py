@@ -1,0 +1,57 @@
+"""Several processes under torchrun against one."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pupil_training.loop import train
+from pupil_training.recipe import Recipe
+from pupil_training.runs import load_run
+
+PROGRAM = (
+    "import sys; from pathlib import Path; from pupil_training import Recipe, train;"
+    "train(Recipe.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))"
+)
+
+
+def together(settings: Recipe, folder: Path, processes: int) -> None:
+    """Trains under torchrun on the loopback address."""
+    (folder.parent / "recipe.json").write_text(settings.model_dump_json())
+    (folder.parent / "program.py").write_text(PROGRAM)
+    subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
+            folder.parent / "program.py", folder.parent / "recipe.json", folder,
+        ],
+        check=True, timeout=180, capture_output=True,
+    )  # fmt: skip
+
+
+def curve(folder: Path) -> list[float]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_two_processes_give_the_loss_curve_and_the_weights_of_one(
+    recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    settings = recipe(
+        log_every=1, steps=8, eval_every=4, augment={"shift": 2, "mixup": 0.5}, ema=0.9, optim={"clip": 1.0}
+    )
+    alone = train(settings, tmp_path / "alone")
+    together(settings, tmp_path / "two", 2)
+    assert curve(tmp_path / "two") == pytest.approx(curve(tmp_path / "alone"), rel=1e-4)
+    two = load_run(tmp_path / "two")
+    for name, value in alone.model.state_dict().items():
+        assert torch.allclose(value, two.model.state_dict()[name], atol=1e-4), name
+
+
+def test_a_batch_in_parts_gives_what_the_whole_batch_gives(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    whole, parts = (train(recipe(accumulate=parts, augment={"cutmix": 1.0}), tmp_path / str(parts)) for parts in (1, 4))
+    for name, value in whole.model.state_dict().items():
+        assert torch.allclose(value, parts.model.state_dict()[name], atol=1e-4), name

@@ -1,0 +1,36 @@
+"""A policy applied to a batch: every image gets a view of its own, which its epoch decides."""
+
+from torch import Tensor
+
+from pupil_training.augment import colour, geometry, mix
+from pupil_training.augment.chance import Chance
+from pupil_training.data.feed import Batch
+from pupil_training.pixels import to_pixels
+from pupil_training.settings import AugmentSettings
+
+
+class Views:
+    """What a net sees of a batch. The same seed, stream, image and epoch always give the same view."""
+
+    def __init__(self, settings: AugmentSettings, seed: int, stream: str = "augment") -> None:
+        self.settings = settings
+        self._seed = seed
+        self._stream = stream
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Pixels (B, C, H, W) in [0, 1]."""
+        return self.mixed(batch, None)[0]
+
+    def mixed(self, batch: Batch, targets: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Pixels (B, C, H, W), and the targets that belong to them: mixed where the pictures are."""
+        pixels = to_pixels(batch.images)
+        if not self.settings.active:
+            return pixels, targets
+        chance = Chance(self._seed, self._stream, batch.chosen, batch.epochs)
+        pixels = geometry.move(pixels, self.settings, chance)
+        pixels = colour.change(pixels, self.settings, chance)
+        if self.settings.cutout:
+            pixels = geometry.cut_out(pixels, self.settings.cutout, chance)
+        if self.settings.mixes:
+            return mix.pairs(pixels, targets, self.settings, chance)
+        return pixels, targets

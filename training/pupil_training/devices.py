@@ -1,0 +1,37 @@
+"""Where a run computes, in what, and with how many threads."""
+
+import os
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+from pupil_training.errors import RecipeError
+
+AMP = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def usable_cores() -> int:
+    """The cores that this process may use, which a container or taskset may have made few."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pick_device(name: str, number: int = 0) -> torch.device:
+    """ "auto" is CUDA where there is one. Raises RecipeError where CUDA is asked for and missing."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("device = 'cuda', but this machine has no CUDA device; use device = 'auto'")
+    if name != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda", number)
+    return torch.device("cpu")
+
+
+def compiled(module: nn.Module) -> nn.Module:
+    """The module behind torch.compile; it shares its weights."""
+    faster = torch.compile(module)
+    assert isinstance(faster, nn.Module)  # which torch's own annotation does not say
+    return faster
+
+
+def autocast(amp: str, device: torch.device) -> AbstractContextManager[None]:
+    """Convolutions and products are computed in `amp`: off, bf16 or fp16."""
+    return torch.autocast(device.type, AMP[amp], enabled=amp != "off")

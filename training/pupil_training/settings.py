@@ -1,0 +1,154 @@
+"""The settings of a run, group by group: typed, frozen, every default here."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Weight = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+
+
+def _one_or_several(value: Any) -> Any:
+    several = [value] if isinstance(value, (str, Path)) else value
+    return tuple(str(each) if isinstance(each, Path) else each for each in several)
+
+
+Teachers = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
+
+
+class Settings(BaseModel):
+    """A group of settings; unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(Settings):
+    """Where the images are, what becomes of them, and which splits are cut out of `train`."""
+
+    source: Literal["folders", "mnist"] = "folders"
+    root: Path = Path("data")
+    height: Count = 28
+    width: Count = 28
+    channels: Literal[1, 3] = 1
+    shortest_side: Count | None = None  # of the resized picture before the crop; the input's longer side if absent
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    unreadable: Literal["refuse", "skip"] = "refuse"
+    only: tuple[str, ...] = ()  # the classes to keep; the model knows no others
+    leave_out: tuple[str, ...] = ()  # classes without a training picture, which the model knows all the same
+    labels: Count | None = None  # how many of train's images keep their label, class by class; the rest is pool
+    validation: Share = 0.1  # shares of the labelled images of `train`, cut out where a split has no folder of its own
+    calibration: Share = 0.1
+    pool: Share = 0.0
+    split_seed: int = 0  # apart from the run's seed, so that teacher and student share their splits
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.shortest_side is not None and self.shortest_side < max(self.height, self.width):
+            raise ValueError(f"shortest_side {self.shortest_side} is less than the input's {self.height}×{self.width}")
+        if self.labels is not None and self.pool > 0:
+            raise ValueError("labels makes a pool of the rest of train, so pool has no place beside it")
+        return self
+
+
+class ModelSettings(Settings):
+    """Which net, and what its builder takes. `None` means that the builder chooses by the input's size."""
+
+    name: str = "lenet5"
+    widths: tuple[Count, ...] | None = None  # channels of each block, units of each hidden layer
+    convolutions: Count = 2  # vgg: in each block
+    dropout: Share = 0.0
+    weights: Path | None = None  # torchvision/…: a local file of pretrained weights
+
+
+class OptimSettings(Settings):
+    """The optimiser and its learning rate (`pupil_training.optim`)."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: Positive = 0.005
+    weight_decay: Weight = 0.01
+    momentum: Share = 0.9  # sgd
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # how the rate falls after its rise
+    warmup: Share = 0.25  # the share of the steps in which the rate rises
+    bias_rate: Positive = 1.0  # biases and norms learn this many times as fast
+    clip: Weight = 0.0  # the longest gradient, over all weights together; 0 leaves it alone
+
+
+class AugmentSettings(Settings):
+    """How far a training picture may be moved; everything is off by default (`pupil_training.augment`)."""
+
+    shift: Whole = 0  # pixels
+    rotate: Weight = 0.0  # degrees
+    scale: Share = 0.0  # 0.1: between 0.9 and 1.1 times
+    shear: Weight = 0.0  # degrees
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+    flip: Literal[False, True, "alternate"] = False  # alternate: every other epoch (Jordan 2024)
+    cutout: Whole = 0  # the side of a grey square, in pixels
+    mixup: Weight = 0.0  # alpha of the Beta distribution of the shares
+    cutmix: Weight = 0.0
+
+    @property
+    def active(self) -> bool:
+        return self != AugmentSettings()
+
+    @property
+    def mixes(self) -> bool:
+        return self.mixup > 0 or self.cutmix > 0
+
+    @model_validator(mode="after")
+    def _mixes_one_way(self) -> Self:
+        if self.mixup > 0 and self.cutmix > 0:
+            raise ValueError("mixup and cutmix are both on; choose one")
+        return self
+
+
+class TransferSettings(Settings):
+    """Weights from another run, and how fast they change (`pupil_training.transfer`)."""
+
+    run: Path | None = None  # a finished run; everything but its last layer is taken over
+    mode: Literal["whole", "head", "gradual"] = "whole"  # head: nothing else learns; gradual: layer after layer
+    body_rate: Positive = 0.1  # whole, gradual: what was taken over learns this many times as fast as the new layer
+    unfreeze_every: Count = 100  # gradual: steps between two layers, from the last one down
+
+
+class DistillSettings(Settings):
+    """The teacher, and how it is followed (`pupil_training.objectives.distilled`)."""
+
+    teacher: Teachers = ()  # runs; several are averaged
+    temperature: Positive = 4.0
+    hard_weight: Weight = 0.1
+    soft_weight: Weight = 0.9
+    pool: bool = False  # follow the teacher on the pool too; there are no labels then, so hard_weight is 0
+    logits: Literal["live", "cached"] = "live"  # cached: computed once, on pictures that are not augmented
+    mismatched_views: bool = False  # allow cached logits beside augmentation: the teacher saw another picture
+    match_prior: bool = False  # shift the biases until the mean scores on the pool are the classes' true shares
+
+    @model_validator(mode="after")
+    def _has_something_to_follow(self) -> Self:
+        if self.hard_weight == 0 and self.soft_weight == 0:
+            raise ValueError("hard_weight and soft_weight are both 0: there is nothing to learn from")
+        if self.pool and self.hard_weight > 0:
+            raise ValueError("the pool has no labels: with pool = true set hard_weight = 0")
+        return self
+
+
+class LabelsSettings(Settings):
+    """Accepted pseudo-labels that join the training split."""
+
+    file: Path | None = None
+    kind: Literal["hard", "soft"] = "hard"
+
+
+class PoolSettings(Settings):
+    """How the pool teaches while the model learns (`pupil_training.objectives`); off by default."""
+
+    method: Literal["none", "pseudo_label", "fixmatch", "mean_teacher"] = "none"
+    batch_size: Count = 256  # images of the pool a step, beside `batch_size` labelled ones
+    weight: Weight = 1.0  # of the pool's term
+    rise: tuple[Share, Annotated[float, Field(gt=0, le=1)]] = (0.0, 0.4)  # from 0 to `weight`, in shares of the steps
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.95  # fixmatch: the least confidence; pseudo_label: 0 is Lee's
+    strong: AugmentSettings = AugmentSettings()  # fixmatch: what the student sees of the pool

@@ -1,0 +1,28 @@
+"""What distillation knows of a teacher, wherever its answers come from."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from pupil_training.pixels import to_pixels
+
+
+class Teacher(Protocol):
+    """Answers about pictures, in the order of the student's classes, without gradients or noise."""
+
+    name: str
+    temperature: float  # of its calibrated scores
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Logits (N, K) of pixels (N, C, H, W) in [0, 1], on their device."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """What result.json says of it: where it is, and which weights it had."""
+        ...
+
+
+def logits_of_teacher(teacher: Teacher, images: Tensor, batch_size: int = 1000) -> Tensor:
+    """Logits (N, K), where the images are, of plain uint8 images (N, H, W, C)."""
+    return torch.cat([teacher(to_pixels(batch)) for batch in torch.split(images, batch_size)])
