@@ -1,4 +1,4 @@
-"""`pupil train`, `pupil distill` and `pupil evaluate`."""
+"""`pupil train`, `pupil distill`, `pupil self-train` and `pupil evaluate`."""
 
 import json
 import os
@@ -57,6 +57,25 @@ def distill(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
         if not settings.distill.teacher:
             raise click.ClickException(f"{recipe} names no teacher: add distill.teacher=RUN, or use pupil train")
         _train(settings, **where)
+
+
+@click.command("self-train", epilog="\b\nExample:\n  pupil self-train mnist_1000_labels data.root=../data")
+@_recipe_options
+def self_train(recipe: str, overrides: tuple[str, ...], out: Path | None, resume: bool, force: bool) -> None:
+    """Rounds of teacher, labels and student on a pool without labels; prints the best run.
+
+    RECIPE is a TOML file or the name of a shipped recipe; key=value overrides its settings. A killed command goes
+    on with --resume, between rounds and inside one.
+    """
+    with _one_line_errors():
+        _wait_briefly()
+        from pupil_training.recipe import load_recipe
+        from pupil_training.selftrain import self_train as run_rounds
+
+        settings = load_recipe(recipe, overrides)
+        folder = out or Path("runs") / settings.name
+        best = run_rounds(settings, folder, resume=resume, force=force, say=lambda line: click.echo(line, err=True))
+        click.echo(best.folder)
 
 
 @click.command(epilog="\b\nExample:\n  pupil evaluate runs/teacher runs/student --json")

@@ -18,6 +18,7 @@ from pupil_training.settings import (
     ModelSettings,
     OptimSettings,
     PoolSettings,
+    SelfTrainSettings,
     Settings,
     Share,
     TransferSettings,
@@ -48,6 +49,7 @@ class Recipe(Settings):
     distill: DistillSettings = DistillSettings()
     labels: LabelsSettings = LabelsSettings()
     pool: PoolSettings = PoolSettings()
+    selftrain: SelfTrainSettings = SelfTrainSettings()
 
     @model_validator(mode="after")
     def _views_match(self) -> Self:

@@ -143,6 +143,27 @@ class LabelsSettings(Settings):
     kind: Literal["hard", "soft"] = "hard"
 
 
+class SelfTrainSettings(Settings):
+    """Rounds of teacher -> accepted labels -> student (`pupil_training.selftrain`)."""
+
+    rounds: Count = 3
+    teacher: Path | None = None  # a finished run to begin with; else one is trained on the labels alone
+    teacher_steps: Count | None = None  # of that first one; `steps` if absent
+    student: ModelSettings | None = None  # of the rounds after it; `model` if absent
+    guarantee: Literal["pac", "fdr", "fixed", "none"] = "pac"
+    precision: Annotated[float, Field(gt=0, lt=1)] | None = None  # if absent, a quarter of the teacher's own error
+    delta: Annotated[float, Field(gt=0, lt=1)] = 0.05  # over all rounds together
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None  # fixed: the least confidence; pac: a floor under it
+    noised_teacher: bool = False  # label augmented pictures, with dropout: only to see what it costs
+    keep_going: bool = False  # go on after a round whose student is no better on the validation split
+
+    @model_validator(mode="after")
+    def _certifies_what_it_labels(self) -> Self:
+        if self.noised_teacher and self.guarantee in ("pac", "fdr"):
+            raise ValueError("noised_teacher labels with noise, which no certificate covers: use fixed or none")
+        return self
+
+
 class PoolSettings(Settings):
     """How the pool teaches while the model learns (`pupil_training.objectives`); off by default."""
 

@@ -5,7 +5,19 @@ from typing import Any
 
 import click
 
-ORDER = ("train", "distill", "evaluate", "export", "serve", "classify", "compare", "label", "models", "demo")
+ORDER = (
+    "train",
+    "distill",
+    "self-train",
+    "evaluate",
+    "export",
+    "serve",
+    "classify",
+    "compare",
+    "label",
+    "models",
+    "demo",
+)
 EXTRAS = {"pupil_training": "training", "pupil_export": "export", "pupil_server": "server"}
 
 

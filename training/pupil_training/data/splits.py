@@ -1,9 +1,11 @@
 """The five splits of a data set, whichever source it has."""
 
+import csv
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pupil_training.data.cut import cut, label_some
 from pupil_training.data.folders import Folders
@@ -28,7 +30,25 @@ def load_split(data: DataSettings, split: str) -> ImageSet:
     listing = _listing(source, data, split)
     if not len(listing):
         raise DataError(f"{data.root}: the {split} split is empty")
-    return source.load(listing, data.only or source.classes)
+    return source.load(listing.unlabelled() if split == "pool" else listing, data.only or source.classes)
+
+
+def hidden_labels(data: DataSettings) -> NDArray[np.int64] | None:
+    """The labels (N,) of a pool that was cut out of labelled images, or that `<root>/pool_labels.csv` names.
+
+    For judging only: nothing that learns may see them. None where nobody knows them.
+    """
+    source = SOURCES[data.source](data)
+    own = source.own("pool")
+    if own is None:
+        return _listing(source, data, "pool").labels
+    table = data.root / "pool_labels.csv"
+    if not table.is_file():
+        return None
+    with table.open(newline="", encoding="utf-8") as file:
+        named = {row["image"]: row["label"] for row in csv.DictReader(file)}
+    classes = data.only or source.classes
+    return np.array([classes.index(named[path.relative_to(data.root).as_posix()]) for path in own.items])
 
 
 def has_split(data: DataSettings, split: str) -> bool:
@@ -59,11 +79,9 @@ def _cut_out(train: Listing[Any], source: Source[Any], data: DataSettings, split
     if data.labels is not None:
         some, rest = label_some(train.labels, data.labels, data.split_seed)
         if split == "pool":
-            return train.take(rest).unlabelled()
+            return train.take(rest)
         train = train.take(some)
     chosen = train.take(cut(train.labels, shares, data.split_seed)[split])
-    if split == "pool":
-        return chosen.unlabelled()
     return _without(chosen, source, data) if split == "train" else chosen
 
 
