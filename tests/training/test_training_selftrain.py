@@ -138,7 +138,7 @@ def test_a_floor_ends_the_test_early_and_is_certified_all_the_same() -> None:
     assert floored.p_value <= floored.delta
     assert certify(calibration, POOL, SelfTrainSettings(), "f").threshold < 0.8
     with pytest.raises(Refused, match="no image of the pool reaches"):
-        certify(calibration, POOL * 0.5, SelfTrainSettings(threshold=0.9), "f")
+        certify(evidence(9600, 400, POOL * 0.5), POOL * 0.5, SelfTrainSettings(threshold=0.9), "f")
 
 
 def test_a_promise_looser_than_the_teacher_is_refused() -> None:
