@@ -10,6 +10,7 @@ Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
+Padding = Literal["edge", "reflect"]
 
 
 def _one_or_several(value: Any) -> Any:
@@ -78,22 +79,34 @@ class OptimSettings(Settings):
 
 
 class AugmentSettings(Settings):
-    """How far a training picture may be moved; everything is off by default (`pupil_training.augment`)."""
+    """How far a training picture may be changed, in this order; all off by default (`pupil_training.augment`)."""
 
-    shift: Whole = 0  # pixels
-    rotate: Weight = 0.0  # degrees
+    crop: Share = 0.0  # the least share of the picture's area; 0.08 is Inception's
+    aspect: Annotated[float, Field(ge=1, le=10)] = 4 / 3  # crop: how much wider, or higher, than the picture it may be
+    perspective: Annotated[float, Field(ge=0, le=0.6)] = 0.0  # how far the corners may go inwards; from 2/3 on it folds
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees
+    shear: Annotated[float, Field(ge=0, le=80)] = 0.0  # degrees
     scale: Share = 0.0  # 0.1: between 0.9 and 1.1 times
-    shear: Weight = 0.0  # degrees
-    brightness: Share = 0.0
-    contrast: Share = 0.0
+    shift: Whole = 0  # pixels
     flip: Literal[False, True, "alternate"] = False  # alternate: every other epoch (Jordan 2024)
+    padding: Padding = "edge"  # what comes in from outside
+    contrast: Share = 0.0  # 0.1: between 0.9 and 1.1 times; so the next two
+    brightness: Share = 0.0
+    saturation: Share = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # shares of the colour circle, either way
+    blur: Annotated[float, Field(ge=0, le=10)] = 0.0  # the greatest standard deviation of the Gaussian, in pixels
     cutout: Whole = 0  # the side of a grey square, in pixels
     mixup: Weight = 0.0  # alpha of the Beta distribution of the shares
     cutmix: Weight = 0.0
 
     @property
+    def switched_on(self) -> dict[str, Any]:
+        """What changes pictures, by name."""
+        return {name: value for name, value in self if value and name not in ("aspect", "padding")}
+
+    @property
     def active(self) -> bool:
-        return self != AugmentSettings()
+        return bool(self.switched_on)
 
     @property
     def mixes(self) -> bool:
