@@ -23,8 +23,9 @@ EVERYTHING = {
     "contrast": 0.5, "brightness": 0.5, "saturation": 0.5, "hue": 0.2, "blur": 0.8, "cutout": 4,
 }  # fmt: skip
 POLICIES: dict[str, dict[str, Any]] = {
-    "everything": EVERYTHING,
-    "reflecting": {**EVERYTHING, "padding": "reflect"},
+    "everything": {**EVERYTHING, "randaugment": 2, "magnitude": "random"},
+    "reflecting": {**EVERYTHING, "padding": "reflect", "trivial": True},
+    "fixmatch": {"shift": 2, "flip": True, "randaugment": 2, "magnitude": "random", "cutout": 6},
     "mixup": {"shift": 2, "mixup": 0.5},
     "cutmix": {"flip": "alternate", "cutmix": 1.0},
 } | {name: {name: value} for name, value in EVERYTHING.items()}
@@ -73,7 +74,7 @@ def test_a_view_is_the_same_bit_by_bit_whichever_batch_its_image_comes_in(policy
 
 def test_one_large_picture_is_seen_as_among_others() -> None:
     many = torch.randint(0, 256, (3, 224, 224, 3), dtype=torch.uint8, generator=generator(0, "test", 0))
-    views = views_of(contrast=0.5, blur=0.5, rotate=20)
+    views = views_of(contrast=0.5, blur=0.5, rotate=20, trivial=True)
     assert torch.equal(views(batch(many)), torch.cat([views(batch(many[i : i + 1], first=i)) for i in range(3)]))
 
 

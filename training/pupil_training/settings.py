@@ -11,6 +11,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Padding = Literal["edge", "reflect"]
+STRONGEST = 30  # the last of the magnitudes of RandAugment and TrivialAugment
 
 
 def _one_or_several(value: Any) -> Any:
@@ -19,6 +20,15 @@ def _one_or_several(value: Any) -> Any:
 
 
 Teachers = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
+
+
+def _magnitude(value: Any) -> Any:
+    if value != "random" and not (type(value) is int and 0 <= value <= STRONGEST):
+        raise ValueError(f"a magnitude is a whole number from 0 to {STRONGEST} or 'random', found {value!r}")
+    return value
+
+
+Magnitude = Annotated[int | Literal["random"], BeforeValidator(_magnitude)]
 
 
 class Settings(BaseModel):
@@ -89,7 +99,10 @@ class AugmentSettings(Settings):
     scale: Share = 0.0  # 0.1: between 0.9 and 1.1 times
     shift: Whole = 0  # pixels
     flip: Literal[False, True, "alternate"] = False  # alternate: every other epoch (Jordan 2024)
-    padding: Padding = "edge"  # what comes in from outside
+    padding: Padding = "edge"  # what comes in from outside, in randaugment and trivial too
+    randaugment: Whole = 0  # how many operations (Cubuk et al. 2020)
+    magnitude: Magnitude = 9  # of randaugment; random: another one each time
+    trivial: bool = False  # one operation of any strength (Müller, Hutter 2021)
     contrast: Share = 0.0  # 0.1: between 0.9 and 1.1 times; so the next two
     brightness: Share = 0.0
     saturation: Share = 0.0
@@ -102,7 +115,7 @@ class AugmentSettings(Settings):
     @property
     def switched_on(self) -> dict[str, Any]:
         """What changes pictures, by name."""
-        return {name: value for name, value in self if value and name not in ("aspect", "padding")}
+        return {name: value for name, value in self if value and name not in ("aspect", "padding", "magnitude")}
 
     @property
     def active(self) -> bool:
@@ -113,9 +126,11 @@ class AugmentSettings(Settings):
         return self.mixup > 0 or self.cutmix > 0
 
     @model_validator(mode="after")
-    def _mixes_one_way(self) -> Self:
+    def _one_of_each_kind(self) -> Self:
         if self.mixup > 0 and self.cutmix > 0:
             raise ValueError("mixup and cutmix are both on; choose one")
+        if self.randaugment and self.trivial:
+            raise ValueError("randaugment and trivial are both on; choose one")
         return self
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from pupil_training.augment import colour, geometry, mix
+from pupil_training.augment import colour, geometry, mix, randaugment
 from pupil_training.augment.chance import Chance
 from pupil_training.data.feed import Batch
 from pupil_training.pixels import to_pixels
@@ -28,6 +28,10 @@ class Views:
             return pixels, targets
         chance = Chance(self._seed, self._stream, batch.chosen, batch.epochs)
         pixels = geometry.move(pixels, self.settings, chance)
+        if self.settings.randaugment:
+            pixels = randaugment.several(pixels, self.settings, chance)
+        if self.settings.trivial:
+            pixels = randaugment.trivial(pixels, self.settings, chance)
         pixels = colour.change(pixels, self.settings, chance)
         if self.settings.cutout:
             pixels = geometry.cut_out(pixels, self.settings.cutout, chance)
