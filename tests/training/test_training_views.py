@@ -12,6 +12,7 @@ from pupil_training.augment import Views
 from pupil_training.augment.chance import Chance
 from pupil_training.augment.geometry import shifted
 from pupil_training.data.feed import Batch, Cut, Feed
+from pupil_training.errors import RecipeError
 from pupil_training.models import InputSize, build_net
 from pupil_training.optim import build_optimizer, learning_rate
 from pupil_training.pixels import to_pixels
@@ -43,10 +44,10 @@ def pictures(count: int = 6, channels: int = 3) -> torch.Tensor:
     return to_pixels(images(count, channels))
 
 
-def batch(pictures: torch.Tensor, epoch: int = 0, first: int = 0, targets: torch.Tensor | None = None) -> Batch:
+def batch(pictures: torch.Tensor, epoch: int = 0, first: int = 0) -> Batch:
     """These images as numbers `first` and after it of a set, in one epoch."""
     chosen = torch.arange(first, first + len(pictures))
-    return Batch(1, 0, pictures, targets, chosen, torch.full((len(pictures),), epoch))
+    return Batch(1, 0, pictures, None, chosen, torch.full((len(pictures),), epoch))
 
 
 def test_an_image_and_its_epoch_decide_the_view_whatever_seed_and_epoch_came_before() -> None:
@@ -162,41 +163,6 @@ def test_a_cutout_hides_one_square_of_grey() -> None:
     assert int(rows.max()) == int(columns.max()) == 4
 
 
-def mixed(**settings: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Black and white pictures in turn, mixed, and their targets' share of white."""
-    pictures = torch.zeros(40, 12, 10, 1, dtype=torch.uint8)
-    pictures[1::2] = 255
-    targets = torch.eye(2).repeat(20, 1)
-    pixels, shares = Views(AugmentSettings.model_validate(settings), 0).mixed(batch(pictures, targets=targets), targets)
-    assert shares is not None
-    assert torch.allclose(shares.sum(1), torch.ones(40))
-    return pixels, shares[:, 1]
-
-
-def test_mixup_mixes_pictures_and_targets_in_the_same_share() -> None:
-    pixels, white = mixed(mixup=1.0)
-    assert torch.allclose(pixels[:, 0, 0, 0], white, atol=1e-6)
-    assert torch.allclose(pixels.amax((1, 2, 3)), pixels.amin((1, 2, 3)))
-    assert len(set(white.tolist())) > 30
-
-
-def test_cutmix_counts_what_it_pasted() -> None:
-    pixels, white = mixed(cutmix=1.0)
-    assert set(pixels.unique().tolist()) == {0.0, 1.0}
-    assert torch.allclose(pixels.mean((1, 2, 3)), white, atol=1e-6)
-    assert len(set(white.tolist())) > 10
-
-
-def test_the_shares_of_mixup_follow_its_beta_distribution() -> None:
-    from scipy.stats import beta, kstest
-
-    many = torch.zeros(2000, 2, 2, 1, dtype=torch.uint8)
-    many[1::2] = 255
-    pixels = Views(AugmentSettings(mixup=0.4), seed=0)(batch(many))
-    kept = torch.where(torch.arange(2000) % 2 == 1, pixels[:, 0, 0, 0], 1 - pixels[:, 0, 0, 0])
-    assert kstest(kept.numpy(), beta(0.4, 0.4).cdf).pvalue > 0.001
-
-
 def drawn(feed: Feed, steps: int) -> torch.Tensor:
     return torch.cat([part.chosen for step in range(1, steps + 1) for part in feed.parts(step)])
 
@@ -223,6 +189,11 @@ def test_a_step_cut_among_processes_and_parts_holds_the_images_of_the_whole_step
     assert [len(part) for share in shares for part in share] == [2, 2, 2, 2]
     together = torch.cat([shares[process][part] for part in range(2) for process in range(2)])
     assert together.tolist() == drawn(feed(Cut()), 5)[-8:].tolist()
+
+
+def test_a_batch_that_would_leave_images_over_is_refused() -> None:
+    with pytest.raises(RecipeError, match="a batch of 8 cannot be cut into 1 parts for each of 3 processes"):
+        Feed(images(30), None, 8, seed=4, cut=Cut(1, 3, 0))
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:

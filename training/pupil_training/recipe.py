@@ -76,9 +76,10 @@ class Recipe(Settings):
                 if self.data.channels == 1 and getattr(how, name):
                     raise ValueError(f"{group}.{name} needs colours, but data.channels is 1")
             if how.shift >= min(self.data.height, self.data.width):
-                raise ValueError(
-                    f"{group}.shift {how.shift} moves pictures of {self.data.height}×{self.data.width} away"
-                )
+                size = f"{self.data.height}×{self.data.width}"
+                raise ValueError(f"{group}.shift {how.shift} moves pictures of {size} out of sight")
+        if self.pool.method != "none" and (self.augment.mixes or self.pool.strong.mixes):
+            raise ValueError("mixup and cutmix mix targets too, which pool.method does not: switch one of them off")
         return self
 
     @model_validator(mode="after")
