@@ -113,13 +113,8 @@ class AugmentSettings(Settings):
     cutmix: Weight = 0.0
 
     @property
-    def switched_on(self) -> dict[str, Any]:
-        """What changes pictures, by name."""
-        return {name: value for name, value in self if value and name not in ("aspect", "padding", "magnitude")}
-
-    @property
     def active(self) -> bool:
-        return bool(self.switched_on)
+        return any(value for name, value in self if name not in ("aspect", "padding", "magnitude"))
 
     @property
     def mixes(self) -> bool:

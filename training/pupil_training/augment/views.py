@@ -1,4 +1,8 @@
-"""A policy applied to a batch: every image gets a view of its own, which its epoch decides."""
+"""A policy applied to a batch: every image gets a view of its own, which its epoch decides.
+
+Always in this order: what moves pixels (crop, perspective, rotate, shear, scale, shift, flip, all in one warp), then
+RandAugment or TrivialAugment, contrast, brightness, saturation, hue, blur, cutout, and mixing last.
+"""
 
 from torch import Tensor
 

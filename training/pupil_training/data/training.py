@@ -33,10 +33,11 @@ class TrainingData:
 
     def feed(self, recipe: Recipe, cut: Cut, device: torch.device) -> Feed:
         """The batches of the run. Raises RecipeError where pairs are mixed and a process's share is odd."""
-        if recipe.augment.mixes and cut.share(recipe.batch_size) % 2:
+        share = cut.share(recipe.batch_size)
+        if recipe.augment.mixes and share % 2:
             raise RecipeError(
-                f"mixup and cutmix mix pairs, but a batch of {recipe.batch_size} leaves {cut.share(recipe.batch_size)} "
-                "images to a process at once: give it an even share"
+                f"mixup and cutmix mix pairs, but a batch of {recipe.batch_size} leaves {share} images to a process "
+                "at once: give it an even share"
             )
         targets = None if self.targets is None else self.targets.to(device)
         return Feed(self.images.to(device), targets, recipe.batch_size, seed=recipe.seed, cut=cut)
