@@ -85,14 +85,23 @@ def test_every_picture_of_a_batch_gets_a_view_of_its_own(setting: str) -> None:
     assert len({view.numpy().tobytes() for view in seen}) > 4
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_view_stays_a_picture(policy: str, channels: int) -> None:
-    view = views_of(**POLICIES[policy])(batch(images(60, channels)))
-    assert view.shape == (60, channels, 12, 10)
-    assert view.isfinite().all()
-    assert float(view.min()) >= 0
-    assert float(view.max()) <= 1
+FARTHEST: list[dict[str, Any]] = [
+    {"crop": 0.001, "aspect": 10, "perspective": 0.6, "rotate": 180, "shear": 80, "scale": 0.999, "shift": 500},
+    {"contrast": 0.99, "brightness": 0.99, "saturation": 0.99, "hue": 0.5, "blur": 10, "cutout": 100},
+    {"randaugment": 20, "magnitude": 30, "padding": "reflect"},
+    {"mixup": 1e-6, "shift": 500, "padding": "reflect"},
+    {"cutmix": 1e5},
+]
+
+
+@pytest.mark.parametrize("size", [(12, 10, 3), (8, 8, 1), (1, 1, 3), (2, 1, 1)])
+@pytest.mark.parametrize("policy", [*POLICIES.values(), *FARTHEST])
+def test_a_view_stays_a_picture_however_far_it_goes(policy: dict[str, Any], size: tuple[int, int, int]) -> None:
+    height, width, channels = size
+    random = torch.randint(0, 256, (400, *size), dtype=torch.uint8, generator=generator(0, "test", 0))
+    view = views_of(**policy)(batch(random))
+    assert view.shape == (400, channels, height, width)
+    assert bool(((view >= 0) & (view <= 1)).all())  # a NaN is neither
 
 
 def test_without_settings_nothing_changes() -> None:

@@ -29,9 +29,9 @@ def shifted(pixels: Tensor, right: Tensor, down: Tensor, flipped: Tensor, paddin
     count, channels, height, width = pixels.shape
     rows = _inside(torch.arange(height) - down[:, None], height, padding)  # (N, H)
     columns = _inside(torch.arange(width) - right[:, None], width, padding)  # (N, W)
-    columns = torch.where(flipped[:, None], columns.flip(1), columns)
-    first = torch.arange(count)[:, None] * height
-    places = (((first + rows) * width)[:, :, None] + columns[:, None, :]).to(pixels.device)  # (N, H, W)
+    columns = torch.where(flipped[:, None], columns.flip(1), columns).to(pixels.device)
+    first_places = ((torch.arange(count)[:, None] * height + rows) * width).to(pixels.device)
+    places = first_places[:, :, None] + columns[:, None, :]  # (N, H, W), in the row of all pixels of all pictures
     moved = pixels.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, places.flatten())
     return moved.reshape(count, height, width, channels).permute(0, 3, 1, 2)
 

@@ -85,7 +85,7 @@ def autocontrasted(pixels: Tensor) -> Tensor:
     """Each channel spread over all values; one of a single value stays as it is."""
     least, most = (each[..., None, None] for each in pixels.contiguous().flatten(2).aminmax(dim=2))
     varied = (most > least).to(pixels)
-    return ((pixels - least * varied) / (most * varied - least * varied + 1 - varied)).clamp_(0, 1)
+    return ((pixels - least * varied) / (most - least + (1 - varied))).clamp_(0, 1)
 
 
 def equalized(pixels: Tensor) -> Tensor:
