@@ -174,4 +174,6 @@ class PoolSettings(Settings):
     weight: Weight = 1.0  # of the pool's term
     rise: tuple[Share, Annotated[float, Field(gt=0, le=1)]] = (0.0, 0.4)  # from 0 to `weight`, in shares of the steps
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.95  # fixmatch: the least confidence; pseudo_label: 0 is Lee's
-    strong: AugmentSettings = AugmentSettings()  # fixmatch: what the student sees of the pool
+    # fixmatch: what the student sees of the pool; in the paper, after flip and shift, randaugment = 2 at magnitude =
+    # "random" and a cutout of half the side
+    strong: AugmentSettings = AugmentSettings()

@@ -7,9 +7,8 @@ from pupil_training.augment.tones import blurred, brightened, contrasted, hue_tu
 from pupil_training.settings import AugmentSettings
 
 
-def change(pixels: Tensor, settings: AugmentSettings, chance: Chance) -> Tensor:
+def change(pixels: Tensor, how: AugmentSettings, chance: Chance) -> Tensor:
     """Each picture of pixels (N, C, H, W) in [0, 1] changed on its own, and still in [0, 1]."""
-    how = settings
     if how.contrast:
         pixels = contrasted(pixels, 1 + chance.between("contrast", how.contrast))
     if how.brightness:

@@ -10,13 +10,12 @@ from pupil_training.augment.maps import affine, between_corners, mirrored, moved
 from pupil_training.settings import AugmentSettings, Padding
 
 
-def move(pixels: Tensor, settings: AugmentSettings, chance: Chance) -> Tensor:
+def move(pixels: Tensor, how: AugmentSettings, chance: Chance) -> Tensor:
     """Each picture of pixels (N, C, H, W) cropped, seen in perspective, turned, sheared, zoomed, shifted, mirrored.
 
     In this order, but in one step: what lies outside a crop is there if a shift looks for it.
     """
     height, width = pixels.shape[2:]
-    how = settings
     if how.crop or how.perspective or how.rotate or how.shear or how.scale:
         return warp(pixels, reduce(torch.matmul, drawn_maps(how, chance, height, width)), how.padding)
     if how.shift or how.flip:

@@ -15,11 +15,13 @@ from pupil_training.augment.chance import Chance
 from pupil_training.augment.maps import affine, moved, turned, warp
 from pupil_training.settings import STRONGEST, AugmentSettings, Padding
 
+Change = Callable[[Tensor, Tensor], Tensor]  # of pixels (n, C, H, W), at strengths (n,)
+
 
 class Operation(NamedTuple):
-    """What is done to pixels (n, C, H, W) at strengths (n,)."""
+    """What can be drawn, and how strong it may be."""
 
-    change: Callable[[Tensor, Tensor], Tensor]
+    change: Change
     most: float = 0.0  # the strength at full magnitude; it grows from 0 along a line
     signed: bool = False  # half of the pictures get it the other way
 
@@ -29,21 +31,21 @@ class Operation(NamedTuple):
         return self.change(pixels, strength * (1 - 2 * backwards.double()) if self.signed else strength)
 
 
-def several(pixels: Tensor, settings: AugmentSettings, chance: Chance) -> Tensor:
+def several(pixels: Tensor, how: AugmentSettings, chance: Chance) -> Tensor:
     """RandAugment: `randaugment` operations after each other, at one magnitude or at random ones."""
-    space = list(operations(pixels, settings.padding, wide=False).values())
-    for turn in range(settings.randaugment):
-        if settings.magnitude == "random":
+    space = list(operations(pixels, how.padding, wide=False).values())
+    for turn in range(how.randaugment):
+        if how.magnitude == "random":
             magnitude = chance.whole(f"magnitude {turn}", STRONGEST + 1)
         else:
-            magnitude = torch.full((len(pixels),), settings.magnitude)
+            magnitude = torch.full((len(pixels),), how.magnitude)
         pixels = _one(pixels, space, magnitude, chance, f"{turn}")
     return pixels
 
 
-def trivial(pixels: Tensor, settings: AugmentSettings, chance: Chance) -> Tensor:
+def trivial(pixels: Tensor, how: AugmentSettings, chance: Chance) -> Tensor:
     """TrivialAugment, wide: one operation at a random magnitude."""
-    space = list(operations(pixels, settings.padding, wide=True).values())
+    space = list(operations(pixels, how.padding, wide=True).values())
     return _one(pixels, space, chance.whole("magnitude", STRONGEST + 1), chance, "trivial")
 
 
@@ -53,10 +55,10 @@ def operations(pixels: Tensor, padding: Padding, *, wide: bool) -> dict[str, Ope
     shear, degrees, blend, bits = (0.99, 135.0, 0.99, 6.0) if wide else (0.3, 30.0, 0.9, 4.0)
     right, down = (32.0, 32.0) if wide else (width * 150 / 331, height * 150 / 331)
 
-    def through(maps: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    def through(maps: Callable[[Tensor], Tensor]) -> Change:
         return lambda pixels, strength: warp(pixels, maps(strength), padding)
 
-    def blended(change: Callable[[Tensor, Tensor], Tensor]) -> Operation:
+    def blended(change: Change) -> Operation:
         return Operation(lambda pixels, strength: change(pixels, 1 + strength), blend, signed=True)
 
     space = {

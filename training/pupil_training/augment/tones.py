@@ -1,7 +1,7 @@
 """What can be done to the values of pixels (N, C, H, W) in [0, 1], by a number for each picture (N,).
 
 Sums and products of whole tensors: a matrix product or a sum over a whole batch may end in other bits when a picture
-comes in another batch, and `torch.where` takes ten times as long.
+comes in another batch, and `torch.where` takes several times as long.
 """
 
 import math
@@ -64,7 +64,7 @@ def blurred(pixels: Tensor, sigma: Tensor, most: float) -> Tensor:
     weights = (weights / weights.sum(1, keepdim=True)).to(pixels)  # (N, taps)
     for dim, pad in ((2, (0, 0, reach, reach)), (3, (reach, reach, 0, 0))):
         around, size = F.pad(pixels, pad, mode="replicate"), pixels.shape[dim]
-        taps = [_each(weight, pixels) * around.narrow(dim, i, size) for i, weight in enumerate(weights.unbind(1))]
+        taps = (_each(weight, pixels) * around.narrow(dim, i, size) for i, weight in enumerate(weights.unbind(1)))
         pixels = reduce(torch.add, taps)
     return pixels.clamp(0, 1)
 
