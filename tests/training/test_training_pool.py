@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,9 +73,18 @@ def test_fixmatch_is_pseudo_labelling_where_strong_views_are_weak_ones(model: Cl
     assert losses["pool"].item() == pytest.approx(hand_worked(model, 0.4)[1], rel=1e-5)
 
 
-def test_fixmatch_labels_by_the_weak_view_and_teaches_on_the_strong_one(model: Classifier) -> None:
-    settings = PoolSettings(threshold=0.0, rise=(0.0, 0.5))
-    strong = Views(AugmentSettings(brightness=0.9), 0, "strong")
+STRONG = [
+    AugmentSettings(brightness=0.9),
+    AugmentSettings(shift=1, flip=True, padding="reflect", randaugment=2, magnitude="random", cutout=2),  # the paper's
+]
+
+
+@pytest.mark.parametrize("policy", STRONG)
+def test_fixmatch_labels_by_the_weak_view_and_teaches_on_the_strong_one(
+    model: Classifier, policy: AugmentSettings
+) -> None:
+    settings = PoolSettings(threshold=0.0, rise=(0.0, 0.5), strong=policy)
+    strong = Views(settings.strong, 0, "strong")
     losses = FixMatch(PLAIN, strong, pool(settings), settings, smoothing=0.0)(model, LABELLED)
     (seen,) = Feed(UNLABELLED, None, 9, seed=0).parts(50)
     labels = model(PLAIN(seen)).argmax(1)
@@ -125,6 +135,13 @@ def test_a_pool_run_that_was_killed_and_resumed_ends_in_the_same_weights(
 def test_a_mean_teacher_without_an_average_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"set ema, for example 0\.999"):
         parse_recipe({"pool": {"method": "mean_teacher"}}, "here")
+
+
+@pytest.mark.parametrize("where", [{"augment": {"mixup": 0.2}}, {"pool": {"strong": {"cutmix": 1.0}}}])
+def test_a_pool_whose_pictures_would_be_mixed_without_their_targets_is_refused(where: dict[str, Any]) -> None:
+    method = {"method": "fixmatch"}
+    with pytest.raises(RecipeError, match=r"mix targets too, which pool\.method does not"):
+        parse_recipe({**where, "pool": {**where.get("pool", {}), **method}}, "here")
 
 
 def test_an_average_starts_fast_and_keeps_its_count_in_the_step(model: Classifier) -> None:

@@ -43,6 +43,13 @@ def test_a_recipe_survives_the_way_through_json() -> None:
         ),
         ("[data]\nshortest_side = 20", "shortest_side 20 is less than the input's 28×28"),
         ("[distill]\npool = true", "the pool has no labels: with pool = true set hard_weight = 0"),
+        ("[augment]\nhue = 0.1", "augment.hue needs colours, but data.channels is 1"),
+        ("[pool.strong]\nsaturation = 0.1", "pool.strong.saturation needs colours, but data.channels is 1"),
+        ("[augment]\nshift = 28", "augment.shift 28 moves pictures of 28×28 out of sight"),
+        ("[augment]\nmagnitude = 31", "a magnitude is a whole number from 0 to 30 or 'random', found 31"),
+        ("[augment]\ntrivial = true\nrandaugment = 2", "randaugment and trivial are both on; choose one"),
+        ("[augment]\nmixup = 0.2\ncutmix = 1", "mixup and cutmix are both on; choose one"),
+        ("[augment]\nperspective = 0.7", "augment.perspective: input should be less than or equal to 0.6, found 0.7"),
         ("steps = 0", "steps: input should be greater than or equal to 1, found 0"),
     ],
 )

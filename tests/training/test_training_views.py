@@ -1,23 +1,39 @@
 """Augmentation, batches and learning rates: what a seed and a step decide."""
 
 import math
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from pupil_training.augment import Views
 from pupil_training.augment.chance import Chance
-from pupil_training.augment.geometry import shift, warp
+from pupil_training.augment.geometry import shifted
 from pupil_training.data.feed import Batch, Cut, Feed
+from pupil_training.errors import RecipeError
 from pupil_training.models import InputSize, build_net
 from pupil_training.optim import build_optimizer, learning_rate
 from pupil_training.pixels import to_pixels
 from pupil_training.seeds import generator
 from pupil_training.settings import AugmentSettings, ModelSettings, OptimSettings
 
-EVERYTHING = AugmentSettings(
-    shift=3, rotate=20, scale=0.2, shear=10, brightness=0.5, contrast=0.5, flip=True, cutout=4
-)  # fmt: skip
+EVERYTHING = {
+    "crop": 0.3, "perspective": 0.3, "rotate": 20, "scale": 0.2, "shear": 10, "shift": 3, "flip": True,
+    "contrast": 0.5, "brightness": 0.5, "saturation": 0.5, "hue": 0.2, "blur": 0.8, "cutout": 4,
+}  # fmt: skip
+POLICIES: dict[str, dict[str, Any]] = {
+    "everything": {**EVERYTHING, "randaugment": 2, "magnitude": "random"},
+    "reflecting": {**EVERYTHING, "padding": "reflect", "trivial": True},
+    "fixmatch": {"shift": 2, "flip": True, "randaugment": 2, "magnitude": "random", "cutout": 6},
+    "mixup": {"shift": 2, "mixup": 0.5},
+    "cutmix": {"flip": "alternate", "cutmix": 1.0},
+} | {name: {name: value} for name, value in EVERYTHING.items()}
+
+
+def views_of(seed: int = 1, **settings: Any) -> Views:
+    return Views(AugmentSettings.model_validate(settings), seed)
 
 
 def images(count: int = 6, channels: int = 3) -> torch.Tensor:
@@ -28,35 +44,64 @@ def pictures(count: int = 6, channels: int = 3) -> torch.Tensor:
     return to_pixels(images(count, channels))
 
 
-def batch(pictures: torch.Tensor, epoch: int = 0, first: int = 0, targets: torch.Tensor | None = None) -> Batch:
+def batch(pictures: torch.Tensor, epoch: int = 0, first: int = 0) -> Batch:
     """These images as numbers `first` and after it of a set, in one epoch."""
     chosen = torch.arange(first, first + len(pictures))
-    return Batch(1, 0, pictures, targets, chosen, torch.full((len(pictures),), epoch))
+    return Batch(1, 0, pictures, None, chosen, torch.full((len(pictures),), epoch))
 
 
-def test_an_image_and_its_epoch_decide_the_view_whatever_batch_it_comes_in() -> None:
-    views = Views(EVERYTHING, seed=1)
+def test_an_image_and_its_epoch_decide_the_view_whatever_seed_and_epoch_came_before() -> None:
+    views = views_of(**EVERYTHING)
     whole = views(batch(images()))
-    assert torch.equal(whole, Views(EVERYTHING, seed=1)(batch(images())))
-    parts = [views(batch(images()[:2])), views(batch(images()[2:], first=2))]
-    assert torch.equal(whole, torch.cat(parts))
-    for other in (views(batch(images(), epoch=1)), Views(EVERYTHING, 2)(batch(images())), views(batch(images(), 0, 9))):
+    assert torch.equal(whole, views_of(**EVERYTHING)(batch(images())))
+    for other in (
+        views(batch(images(), epoch=1)),
+        views_of(seed=2, **EVERYTHING)(batch(images())),
+        views(batch(images(), 0, 9)),
+    ):
         assert not torch.equal(whole, other)
 
 
-def test_every_picture_of_a_batch_gets_a_view_of_its_own() -> None:
-    one = images(1).expand(8, -1, -1, -1)
-    for setting in ("shift", "rotate", "scale", "shear", "brightness", "contrast", "cutout"):
-        value = 3 if setting in ("shift", "cutout") else 0.4
-        views = Views(AugmentSettings.model_validate({setting: value}), seed=0)(batch(one))
-        assert len({view.numpy().tobytes() for view in views}) > 4, setting
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_view_is_the_same_bit_by_bit_whichever_batch_its_image_comes_in(policy: str, channels: int) -> None:
+    many = torch.randint(0, 256, (60, 40, 36, channels), dtype=torch.uint8, generator=generator(0, "test", 0))
+    views = views_of(**POLICIES[policy])
+    whole = views(batch(many))
+    cuts = [0, 2, 4, 20, 44, 60] if views.settings.mixes else [0, 1, 2, 5, 28, 59, 60]
+    parts = [views(batch(many[first:last], first=first)) for first, last in pairwise(cuts)]
+    assert torch.equal(whole, torch.cat(parts))
 
 
-def test_a_view_stays_a_picture() -> None:
-    view = Views(EVERYTHING, seed=0)(batch(images()))
-    assert view.shape == (6, 3, 12, 10)
-    assert float(view.min()) >= 0
-    assert float(view.max()) <= 1
+def test_one_large_picture_is_seen_as_among_others() -> None:
+    many = torch.randint(0, 256, (3, 224, 224, 3), dtype=torch.uint8, generator=generator(0, "test", 0))
+    views = views_of(contrast=0.5, blur=0.5, rotate=20, trivial=True)
+    assert torch.equal(views(batch(many)), torch.cat([views(batch(many[i : i + 1], first=i)) for i in range(3)]))
+
+
+@pytest.mark.parametrize("setting", [name for name in EVERYTHING if name != "flip"])
+def test_every_picture_of_a_batch_gets_a_view_of_its_own(setting: str) -> None:
+    seen = views_of(**{setting: EVERYTHING[setting]})(batch(images(1).expand(8, -1, -1, -1)))
+    assert len({view.numpy().tobytes() for view in seen}) > 4
+
+
+FARTHEST: list[dict[str, Any]] = [
+    {"crop": 0.001, "aspect": 10, "perspective": 0.6, "rotate": 180, "shear": 80, "scale": 0.999, "shift": 500},
+    {"contrast": 0.99, "brightness": 0.99, "saturation": 0.99, "hue": 0.5, "blur": 10, "cutout": 100},
+    {"randaugment": 20, "magnitude": 30, "padding": "reflect"},
+    {"mixup": 1e-6, "shift": 500, "padding": "reflect"},
+    {"cutmix": 1e5},
+]
+
+
+@pytest.mark.parametrize("size", [(12, 10, 3), (8, 8, 1), (1, 1, 3), (2, 1, 1)])
+@pytest.mark.parametrize("policy", [*POLICIES.values(), *FARTHEST])
+def test_a_view_stays_a_picture_however_far_it_goes(policy: dict[str, Any], size: tuple[int, int, int]) -> None:
+    height, width, channels = size
+    random = torch.randint(0, 256, (400, *size), dtype=torch.uint8, generator=generator(0, "test", 0))
+    view = views_of(**policy)(batch(random))
+    assert view.shape == (400, channels, height, width)
+    assert bool(((view >= 0) & (view <= 1)).all())  # a NaN is neither
 
 
 def test_without_settings_nothing_changes() -> None:
@@ -79,16 +124,22 @@ def test_chance_is_uniform_and_its_streams_epochs_and_images_are_strangers() -> 
     assert set(chance.whole("one", 3).tolist()) == {0, 1, 2}
 
 
+NOWHERE, KEPT = torch.tensor([0]), torch.tensor([False])
+
+
 def test_a_shift_moves_whole_pixels_and_repeats_the_edge() -> None:
     picture = torch.tensor([[1.0, 2, 3], [4, 5, 6], [7, 8, 9]])[None, None]
-    moved = shift(picture, down=torch.tensor([1]), right=torch.tensor([-1]))
+    moved = shifted(picture, torch.tensor([-1]), torch.tensor([1]), KEPT)
     assert moved[0, 0].tolist() == [[2, 3, 3], [2, 3, 3], [5, 6, 6]]
+    assert shifted(picture, torch.tensor([-1]), torch.tensor([1]), ~KEPT)[0, 0].tolist()[2] == [6, 6, 5]
 
 
-def test_a_warp_by_the_identity_changes_nothing_and_by_half_a_turn_turns() -> None:
-    identity = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).expand(6, 2, 3)
-    assert torch.allclose(warp(pictures(), identity), pictures(), atol=1e-5)
-    assert torch.allclose(warp(pictures(), -identity), pictures().flip(2, 3), atol=1e-5)
+def test_a_shift_may_reflect_as_padding_does() -> None:
+    padded = F.pad(pictures(1), (3, 3, 3, 3), mode="reflect")
+    moved = shifted(pictures(1), torch.tensor([-2]), torch.tensor([3]), KEPT, "reflect")
+    assert torch.equal(moved, padded[:, :, :12, 5:15])
+    far = shifted(pictures(1), torch.tensor([18 * 7 + 1]), NOWHERE, KEPT, "reflect")
+    assert torch.equal(far, shifted(pictures(1), torch.tensor([1]), NOWHERE, KEPT, "reflect"))
 
 
 def mirrored(view: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
@@ -121,41 +172,6 @@ def test_a_cutout_hides_one_square_of_grey() -> None:
     assert int(rows.max()) == int(columns.max()) == 4
 
 
-def mixed(**settings: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Black and white pictures in turn, mixed, and their targets' share of white."""
-    pictures = torch.zeros(40, 12, 10, 1, dtype=torch.uint8)
-    pictures[1::2] = 255
-    targets = torch.eye(2).repeat(20, 1)
-    pixels, shares = Views(AugmentSettings.model_validate(settings), 0).mixed(batch(pictures, targets=targets), targets)
-    assert shares is not None
-    assert torch.allclose(shares.sum(1), torch.ones(40))
-    return pixels, shares[:, 1]
-
-
-def test_mixup_mixes_pictures_and_targets_in_the_same_share() -> None:
-    pixels, white = mixed(mixup=1.0)
-    assert torch.allclose(pixels[:, 0, 0, 0], white, atol=1e-6)
-    assert torch.allclose(pixels.amax((1, 2, 3)), pixels.amin((1, 2, 3)))
-    assert len(set(white.tolist())) > 30
-
-
-def test_cutmix_counts_what_it_pasted() -> None:
-    pixels, white = mixed(cutmix=1.0)
-    assert set(pixels.unique().tolist()) == {0.0, 1.0}
-    assert torch.allclose(pixels.mean((1, 2, 3)), white, atol=1e-6)
-    assert len(set(white.tolist())) > 10
-
-
-def test_the_shares_of_mixup_follow_its_beta_distribution() -> None:
-    from scipy.stats import beta, kstest
-
-    many = torch.zeros(2000, 2, 2, 1, dtype=torch.uint8)
-    many[1::2] = 255
-    pixels = Views(AugmentSettings(mixup=0.4), seed=0)(batch(many))
-    kept = torch.where(torch.arange(2000) % 2 == 1, pixels[:, 0, 0, 0], 1 - pixels[:, 0, 0, 0])
-    assert kstest(kept.numpy(), beta(0.4, 0.4).cdf).pvalue > 0.001
-
-
 def drawn(feed: Feed, steps: int) -> torch.Tensor:
     return torch.cat([part.chosen for step in range(1, steps + 1) for part in feed.parts(step)])
 
@@ -182,6 +198,11 @@ def test_a_step_cut_among_processes_and_parts_holds_the_images_of_the_whole_step
     assert [len(part) for share in shares for part in share] == [2, 2, 2, 2]
     together = torch.cat([shares[process][part] for part in range(2) for process in range(2)])
     assert together.tolist() == drawn(feed(Cut()), 5)[-8:].tolist()
+
+
+def test_a_batch_that_would_leave_images_over_is_refused() -> None:
+    with pytest.raises(RecipeError, match="a batch of 8 cannot be cut into 1 parts for each of 3 processes"):
+        Feed(images(30), None, 8, seed=4, cut=Cut(1, 3, 0))
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:

@@ -2,12 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from pupil_training.one_line_errors import one_line_errors
 
 if TYPE_CHECKING:
     from pupil_training.recipe import Recipe
@@ -35,7 +36,7 @@ def train(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
 
     RECIPE is a TOML file or the name of a shipped recipe; key=value overrides its settings.
     """
-    with _one_line_errors():
+    with one_line_errors():
         from pupil_training.recipe import load_recipe
 
         _train(load_recipe(recipe, overrides), **where)
@@ -50,7 +51,7 @@ def distill(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
 
     RECIPE is a TOML file or the name of a shipped recipe; key=value overrides its settings.
     """
-    with _one_line_errors():
+    with one_line_errors():
         from pupil_training.recipe import load_recipe
 
         settings = load_recipe(recipe, overrides)
@@ -87,7 +88,7 @@ def evaluate(runs: tuple[Path, ...], split: str, as_json: bool) -> None:
 
     The only place where training reads the test split.
     """
-    with _one_line_errors():
+    with one_line_errors():
         _wait_briefly()
         from pupil_training.judge import evaluate_run
 
@@ -132,14 +133,3 @@ def _sentence(report: dict[str, Any]) -> str:
         same = report["agreement"]["right"] / report["agreement"]["of"]
         line += f", agrees with {report['teacher']} on {same:.2%}, KL {report['kl']:.4f}"
     return line
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """What the user can mend leaves as one line, with exit code 1."""
-    from pupil_training.errors import TrainingError
-
-    try:
-        yield
-    except (TrainingError, FloatingPointError, OSError) as error:
-        raise click.ClickException(str(error)) from None

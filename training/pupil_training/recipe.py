@@ -72,6 +72,19 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _views_suit(self) -> Self:
+        for group, how in (("augment", self.augment), ("pool.strong", self.pool.strong)):
+            for name in ("saturation", "hue"):
+                if self.data.channels == 1 and getattr(how, name):
+                    raise ValueError(f"{group}.{name} needs colours, but data.channels is 1")
+            if how.shift >= min(self.data.height, self.data.width):
+                size = f"{self.data.height}×{self.data.width}"
+                raise ValueError(f"{group}.shift {how.shift} moves pictures of {size} out of sight")
+        if self.pool.method != "none" and (self.augment.mixes or self.pool.strong.mixes):
+            raise ValueError("mixup and cutmix mix targets too, which pool.method does not: switch one of them off")
+        return self
+
+    @model_validator(mode="after")
     def _batch_divides(self) -> Self:
         if self.batch_size % self.accumulate:
             raise ValueError(f"a batch of {self.batch_size} cannot be cut into {self.accumulate} equal parts")

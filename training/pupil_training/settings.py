@@ -10,6 +10,8 @@ Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
+Padding = Literal["edge", "reflect"]
+STRONGEST = 30  # the last of the magnitudes of RandAugment and TrivialAugment
 
 
 def _one_or_several(value: Any) -> Any:
@@ -18,6 +20,15 @@ def _one_or_several(value: Any) -> Any:
 
 
 Teachers = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
+
+
+def _magnitude(value: Any) -> Any:
+    if value != "random" and not (type(value) is int and 0 <= value <= STRONGEST):
+        raise ValueError(f"a magnitude is a whole number from 0 to {STRONGEST} or 'random', found {value!r}")
+    return value
+
+
+Magnitude = Annotated[int | Literal["random"], BeforeValidator(_magnitude)]
 
 
 class Settings(BaseModel):
@@ -78,31 +89,43 @@ class OptimSettings(Settings):
 
 
 class AugmentSettings(Settings):
-    """How far a training picture may be moved; everything is off by default (`pupil_training.augment`)."""
+    """How far a training picture may be changed, in this order; all off by default (`pupil_training.augment`)."""
 
-    shift: Whole = 0  # pixels
-    rotate: Weight = 0.0  # degrees
+    crop: Share = 0.0  # the least share of the picture's area; 0.08 is Inception's
+    aspect: Annotated[float, Field(ge=1, le=10)] = 4 / 3  # crop: how much wider, or higher, than the picture it may be
+    perspective: Annotated[float, Field(ge=0, le=0.6)] = 0.0  # how far the corners may go inwards; from 2/3 on it folds
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees
+    shear: Annotated[float, Field(ge=0, le=80)] = 0.0  # degrees
     scale: Share = 0.0  # 0.1: between 0.9 and 1.1 times
-    shear: Weight = 0.0  # degrees
-    brightness: Share = 0.0
-    contrast: Share = 0.0
+    shift: Whole = 0  # pixels
     flip: Literal[False, True, "alternate"] = False  # alternate: every other epoch (Jordan 2024)
+    padding: Padding = "edge"  # what comes in from outside, in randaugment and trivial too
+    randaugment: Whole = 0  # how many operations (Cubuk et al. 2020)
+    magnitude: Magnitude = 9  # of randaugment; random: another one each time
+    trivial: bool = False  # one operation of any strength (Müller, Hutter 2021)
+    contrast: Share = 0.0  # 0.1: between 0.9 and 1.1 times; so the next two
+    brightness: Share = 0.0
+    saturation: Share = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # shares of the colour circle, either way
+    blur: Annotated[float, Field(ge=0, le=10)] = 0.0  # the greatest standard deviation of the Gaussian, in pixels
     cutout: Whole = 0  # the side of a grey square, in pixels
     mixup: Weight = 0.0  # alpha of the Beta distribution of the shares
     cutmix: Weight = 0.0
 
     @property
     def active(self) -> bool:
-        return self != AugmentSettings()
+        return any(value for name, value in self if name not in ("aspect", "padding", "magnitude"))
 
     @property
     def mixes(self) -> bool:
         return self.mixup > 0 or self.cutmix > 0
 
     @model_validator(mode="after")
-    def _mixes_one_way(self) -> Self:
+    def _one_of_each_kind(self) -> Self:
         if self.mixup > 0 and self.cutmix > 0:
             raise ValueError("mixup and cutmix are both on; choose one")
+        if self.randaugment and self.trivial:
+            raise ValueError("randaugment and trivial are both on; choose one")
         return self
 
 
@@ -172,4 +195,6 @@ class PoolSettings(Settings):
     weight: Weight = 1.0  # of the pool's term
     rise: tuple[Share, Annotated[float, Field(gt=0, le=1)]] = (0.0, 0.4)  # from 0 to `weight`, in shares of the steps
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.95  # fixmatch: the least confidence; pseudo_label: 0 is Lee's
-    strong: AugmentSettings = AugmentSettings()  # fixmatch: what the student sees of the pool
+    # fixmatch: what the student sees of the pool; in the paper, after flip and shift, randaugment = 2 at magnitude =
+    # "random" and a cutout of half the side
+    strong: AugmentSettings = AugmentSettings()

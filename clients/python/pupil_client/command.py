@@ -6,17 +6,8 @@ from typing import Any
 import click
 
 ORDER = (
-    "train",
-    "distill",
-    "self-train",
-    "evaluate",
-    "export",
-    "serve",
-    "classify",
-    "compare",
-    "label",
-    "models",
-    "demo",
+    *("augment", "train", "distill", "self-train", "evaluate", "export"),
+    *("serve", "classify", "compare", "label", "models", "demo"),
 )
 EXTRAS = {"pupil_training": "training", "pupil_export": "export", "pupil_server": "server"}
 

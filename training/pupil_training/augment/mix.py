@@ -26,7 +26,8 @@ def pairs(
         mixed = share * pixels + (1 - share) * _neighbours(pixels)
     else:
         window, kept = _window(pixels, kept, chance)
-        mixed = torch.where(window.to(pixels.device), _neighbours(pixels), pixels)
+        shown = window.to(pixels)  # as 0 and 1: `torch.where` takes several times as long
+        mixed = shown * _neighbours(pixels) + (1 - shown) * pixels
     if targets is None:
         return mixed, None
     share = kept.to(targets)[:, None]

@@ -1,8 +1,12 @@
-"""A policy applied to a batch: every image gets a view of its own, which its epoch decides."""
+"""A policy applied to a batch: every image gets a view of its own, which its epoch decides.
+
+Always in this order: what moves pixels (crop, perspective, rotate, shear, scale, shift, flip, all in one warp), then
+RandAugment or TrivialAugment, contrast, brightness, saturation, hue, blur, cutout, and mixing last.
+"""
 
 from torch import Tensor
 
-from pupil_training.augment import colour, geometry, mix
+from pupil_training.augment import colour, geometry, mix, randaugment
 from pupil_training.augment.chance import Chance
 from pupil_training.data.feed import Batch
 from pupil_training.pixels import to_pixels
@@ -28,6 +32,10 @@ class Views:
             return pixels, targets
         chance = Chance(self._seed, self._stream, batch.chosen, batch.epochs)
         pixels = geometry.move(pixels, self.settings, chance)
+        if self.settings.randaugment:
+            pixels = randaugment.several(pixels, self.settings, chance)
+        if self.settings.trivial:
+            pixels = randaugment.trivial(pixels, self.settings, chance)
         pixels = colour.change(pixels, self.settings, chance)
         if self.settings.cutout:
             pixels = geometry.cut_out(pixels, self.settings.cutout, chance)

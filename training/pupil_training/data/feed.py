@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pupil_training.errors import RecipeError
 from pupil_training.seeds import generator
 
 
@@ -30,6 +31,14 @@ class Cut(NamedTuple):
     processes: int = 1
     process: int = 0
 
+    def share(self, batch_size: int) -> int:
+        """How many images of a step one process computes at once. Raises RecipeError where some are left over."""
+        share, left_over = divmod(batch_size, self.parts * self.processes)
+        if left_over:
+            into = f"{self.parts} parts for each of {self.processes} processes"
+            raise RecipeError(f"a batch of {batch_size} cannot be cut into {into}; give it a multiple of the two")
+        return share
+
 
 WHOLE = Cut()
 
@@ -51,6 +60,7 @@ class Feed:
         self._targets = targets
         self._size = batch_size
         self._cut = cut
+        self._share = cut.share(batch_size)
         self._order = lru_cache(maxsize=2)(
             lambda epoch: torch.randperm(len(images), generator=generator(seed, stream, epoch))
         )
@@ -65,9 +75,8 @@ class Feed:
 
     def part(self, step: int, part: int) -> Batch:
         """This process's share of one part, 0, 1, …, of a step."""
-        share = self._size // (self._cut.parts * self._cut.processes)
-        first_place = (step - 1) * self._size + (part * self._cut.processes + self._cut.process) * share
-        places = torch.arange(first_place, first_place + share)  # in the endless row of epochs
+        first_place = (step - 1) * self._size + (part * self._cut.processes + self._cut.process) * self._share
+        places = torch.arange(first_place, first_place + self._share)  # in the endless row of epochs
         epochs = places // len(self)
         first, last = int(epochs[0]), int(epochs[-1])
         orders = torch.cat([self._order(epoch) for epoch in range(first, last + 1)])

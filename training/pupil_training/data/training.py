@@ -10,6 +10,7 @@ from pupil_training.data.feed import Cut, Feed
 from pupil_training.data.images import ImageSet
 from pupil_training.data.labels import load_pseudo_labels
 from pupil_training.data.splits import load_split
+from pupil_training.errors import RecipeError
 from pupil_training.recipe import Recipe
 
 
@@ -31,7 +32,13 @@ class TrainingData:
         return self.validation.labels
 
     def feed(self, recipe: Recipe, cut: Cut, device: torch.device) -> Feed:
-        """The batches of the run."""
+        """The batches of the run. Raises RecipeError where pairs are mixed and a process's share is odd."""
+        share = cut.share(recipe.batch_size)
+        if recipe.augment.mixes and share % 2:
+            raise RecipeError(
+                f"mixup and cutmix mix pairs, but a batch of {recipe.batch_size} leaves {share} images to a process "
+                "at once: give it an even share"
+            )
         targets = None if self.targets is None else self.targets.to(device)
         return Feed(self.images.to(device), targets, recipe.batch_size, seed=recipe.seed, cut=cut)
 
