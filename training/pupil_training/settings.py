@@ -61,7 +61,9 @@ class ModelSettings(Settings):
     widths: tuple[Count, ...] | None = None  # channels of each block, units of each hidden layer
     convolutions: Count = 2  # vgg: in each block
     dropout: Share = 0.0
-    weights: Path | None = None  # torchvision/…: a local file of pretrained weights
+    input_dropout: Share = 0.0  # mlp: of pixels
+    max_norm: Weight = 0.0  # mlp: the longest that the weights into one hidden unit may be; 0 leaves them alone
+    weights: Path | None = None  # a local file of pretrained weights
 
 
 class OptimSettings(Settings):
@@ -111,7 +113,6 @@ class TransferSettings(Settings):
 
     run: Path | None = None  # a finished run; everything but its last layer is taken over
     mode: Literal["whole", "head", "gradual"] = "whole"  # head: nothing else learns; gradual: layer after layer
-    body_rate: Positive = 0.1  # whole, gradual: what was taken over learns this many times as fast as the new layer
     unfreeze_every: Count = 100  # gradual: steps between two layers, from the last one down
 
 

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from torch import nn
 
 from pupil_training.errors import RecipeError
+from pupil_training.models import vgg
 from pupil_training.models.airbench import airbench
 from pupil_training.models.classifier import Classifier, InputSize
 from pupil_training.models.lenet import lenet5, lenet5_1998
-from pupil_training.models.vgg import vgg
+from pupil_training.models.linear import linear
+from pupil_training.models.mlp import mlp
 from pupil_training.models.zoo import TORCHVISION, zoo
 from pupil_training.settings import ModelSettings
 
@@ -17,10 +19,15 @@ __all__ = ["MODELS", "Classifier", "InputSize", "build_net"]
 Builder = Callable[[ModelSettings, InputSize, int], nn.Module]
 
 MODELS: dict[str, Builder] = {
+    "linear": linear,
+    "mlp": mlp,
     "lenet5": lenet5,
     "lenet5-1998": lenet5_1998,
-    "vgg": vgg,
+    "vgg": vgg.vgg,
     "airbench": airbench,
+}
+FAMILIES: dict[str, Builder] = {  # by how their names begin
+    TORCHVISION: zoo,
 }
 
 
@@ -29,11 +36,12 @@ def build_net(model: ModelSettings, size: InputSize, classes: int) -> nn.Module:
 
     Raises RecipeError: an unknown name (with the names that exist), or an input that the net cannot take.
     """
-    if model.name.startswith(TORCHVISION):
-        return zoo(model, size, classes)
+    for beginning, family in FAMILIES.items():
+        if model.name.startswith(beginning):
+            return family(model, size, classes)
     try:
         builder = MODELS[model.name]
     except KeyError:
-        names = ", ".join([*MODELS, f"{TORCHVISION}resnet18 and its like"])
+        names = ", ".join([*MODELS, f"{TORCHVISION}resnet18 and their like"])
         raise RecipeError(f"no model is called '{model.name}'; there are {names}") from None
     return builder(model, size, classes)
