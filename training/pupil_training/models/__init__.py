@@ -7,6 +7,7 @@ from torch import nn
 from pupil_training.errors import RecipeError
 from pupil_training.models import vgg
 from pupil_training.models.airbench import airbench
+from pupil_training.models.alexnet import alexnet
 from pupil_training.models.classifier import Classifier, InputSize
 from pupil_training.models.lenet import lenet5, lenet5_1998
 from pupil_training.models.linear import linear
@@ -23,7 +24,9 @@ MODELS: dict[str, Builder] = {
     "mlp": mlp,
     "lenet5": lenet5,
     "lenet5-1998": lenet5_1998,
+    "alexnet": alexnet,
     "vgg": vgg.vgg,
+    **dict.fromkeys(vgg.NAMES, vgg.published_vgg),
     "airbench": airbench,
 }
 FAMILIES: dict[str, Builder] = {  # by how their names begin
