@@ -63,7 +63,7 @@ def test_a_file_of_weights_that_is_missing_or_no_such_file_is_named(tmp_path: Pa
 @pytest.mark.parametrize(
     "name",
     [
-        *("linear", "mlp", "lenet5", "lenet5-1998", "alexnet", "vgg", "vgg11", "vgg11-bn"),
+        *("linear", "mlp", "lenet5", "lenet5-1998", "alexnet", "vgg", "vgg11", "vgg11-bn", "resnet20", "wrn-10-1"),
         *("airbench", "torchvision/resnet18"),
     ],
 )

@@ -63,6 +63,7 @@ class ModelSettings(Settings):
     dropout: Share = 0.0
     input_dropout: Share = 0.0  # mlp: of pixels
     max_norm: Weight = 0.0  # mlp: the longest that the weights into one hidden unit may be; 0 leaves them alone
+    drop_path: Share = 0.0  # resnet, wrn, timm/…: of the last block; earlier ones drop less
     weights: Path | None = None  # a local file of pretrained weights
 
 

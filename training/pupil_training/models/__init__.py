@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from pupil_training.errors import RecipeError
-from pupil_training.models import vgg
+from pupil_training.models import resnet, vgg
 from pupil_training.models.airbench import airbench
 from pupil_training.models.alexnet import alexnet
 from pupil_training.models.classifier import Classifier, InputSize
@@ -27,9 +27,11 @@ MODELS: dict[str, Builder] = {
     "alexnet": alexnet,
     "vgg": vgg.vgg,
     **dict.fromkeys(vgg.NAMES, vgg.published_vgg),
+    **dict.fromkeys(resnet.NAMES, resnet.resnet),
     "airbench": airbench,
 }
 FAMILIES: dict[str, Builder] = {  # by how their names begin
+    resnet.WIDE: resnet.wide_resnet,
     TORCHVISION: zoo,
 }
 
@@ -45,6 +47,6 @@ def build_net(model: ModelSettings, size: InputSize, classes: int) -> nn.Module:
     try:
         builder = MODELS[model.name]
     except KeyError:
-        names = ", ".join([*MODELS, f"{TORCHVISION}resnet18 and their like"])
+        names = ", ".join([*MODELS, "wrn-28-10", f"{TORCHVISION}resnet18 and their like"])
         raise RecipeError(f"no model is called '{model.name}'; there are {names}") from None
     return builder(model, size, classes)
