@@ -64,7 +64,8 @@ class ModelSettings(Settings):
     input_dropout: Share = 0.0  # mlp: of pixels
     max_norm: Weight = 0.0  # mlp: the longest that the weights into one hidden unit may be; 0 leaves them alone
     drop_path: Share = 0.0  # resnet, wrn, timm/…: of the last block; earlier ones drop less
-    weights: Path | None = None  # a local file of pretrained weights
+    weights: Path | None = None  # torchvision/…: pretrained, by their name there (DEFAULT, IMAGENET1K_V1), or a file
+    download: bool = False  # fetch weights that are named and not in torch's cache yet
 
 
 class OptimSettings(Settings):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pupil_training.errors import RecipeError
 from pupil_training.models import Classifier
+from pupil_training.models.pretrained import pretrained
 from pupil_training.models.stages import head, stages
 from pupil_training.recipe import Recipe
 from pupil_training.runs import load_run
@@ -31,6 +32,10 @@ def take_over(student: Classifier, recipe: Recipe) -> None:
         student.mean.copy_(source.mean)
         student.std.copy_(source.std)
         fill(student.net, source.net.state_dict(), str(recipe.transfer.run))
+    elif (known := pretrained(recipe.model)) is not None:
+        student.mean.copy_(torch.tensor(known.mean)[:, None, None])
+        student.std.copy_(torch.tensor(known.std)[:, None, None])
+        fill(student.net, known.state, f"{recipe.model.name} {recipe.model.weights}")
     elif recipe.model.weights is not None:
         fill(student.net, read_weights(recipe.model.weights), str(recipe.model.weights))
 

@@ -12,6 +12,7 @@ from pupil_training.models.classifier import Classifier, InputSize
 from pupil_training.models.lenet import lenet5, lenet5_1998
 from pupil_training.models.linear import linear
 from pupil_training.models.mlp import mlp
+from pupil_training.models.timm_zoo import TIMM, timm_zoo
 from pupil_training.models.zoo import TORCHVISION, zoo
 from pupil_training.settings import ModelSettings
 
@@ -33,6 +34,7 @@ MODELS: dict[str, Builder] = {
 FAMILIES: dict[str, Builder] = {  # by how their names begin
     resnet.WIDE: resnet.wide_resnet,
     TORCHVISION: zoo,
+    TIMM: timm_zoo,
 }
 
 
@@ -47,6 +49,6 @@ def build_net(model: ModelSettings, size: InputSize, classes: int) -> nn.Module:
     try:
         builder = MODELS[model.name]
     except KeyError:
-        names = ", ".join([*MODELS, "wrn-28-10", f"{TORCHVISION}resnet18 and their like"])
+        names = ", ".join([*MODELS, "wrn-28-10", f"{TORCHVISION}resnet18", f"{TIMM}resnet18 and their like"])
         raise RecipeError(f"no model is called '{model.name}'; there are {names}") from None
     return builder(model, size, classes)
