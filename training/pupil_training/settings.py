@@ -66,6 +66,9 @@ class ModelSettings(Settings):
     drop_path: Share = 0.0  # resnet, wrn, timm/…: of the last block; earlier ones drop less
     weights: Path | None = None  # torchvision/…: pretrained, by their name there (DEFAULT, IMAGENET1K_V1), or a file
     download: bool = False  # fetch weights that are named and not in torch's cache yet
+    neighbours: Count = 5  # knn
+    features: Path | None = None  # knn: compare what this run's net sees before its last layer, not pixels
+    body: "ModelSettings | None" = None  # knn: the net of these features, noted by training so that the run has it all
 
 
 class OptimSettings(Settings):
@@ -115,6 +118,7 @@ class TransferSettings(Settings):
 
     run: Path | None = None  # a finished run; everything but its last layer is taken over
     mode: Literal["whole", "head", "gradual"] = "whole"  # head: nothing else learns; gradual: layer after layer
+    body_rate: Positive = 0.1  # whole, gradual: what was taken over learns this many times as fast as the new layer
     unfreeze_every: Count = 100  # gradual: steps between two layers, from the last one down
 
 

@@ -9,6 +9,7 @@ from pupil_training.models import resnet, vgg
 from pupil_training.models.airbench import airbench
 from pupil_training.models.alexnet import alexnet
 from pupil_training.models.classifier import Classifier, InputSize
+from pupil_training.models.knn import KNN, knn
 from pupil_training.models.lenet import lenet5, lenet5_1998
 from pupil_training.models.linear import linear
 from pupil_training.models.mlp import mlp
@@ -21,6 +22,7 @@ __all__ = ["MODELS", "Classifier", "InputSize", "build_net"]
 Builder = Callable[[ModelSettings, InputSize, int], nn.Module]
 
 MODELS: dict[str, Builder] = {
+    KNN: knn,
     "linear": linear,
     "mlp": mlp,
     "lenet5": lenet5,
