@@ -66,10 +66,11 @@ def test_every_help_ends_with_an_example(verb):
 def test_the_verbs_stand_in_the_order_of_the_work():
     lines = pupil("--help").stdout.partition("Commands:")[2].splitlines()
     verbs = [line.split()[0] for line in lines if line.startswith("  ") and not line.startswith("   ")]
-    assert verbs[:11] == [
+    assert verbs[:12] == [
         "augment",
         "train",
         "distill",
+        "self-train",
         "evaluate",
         "export",
         "serve",
@@ -81,19 +82,28 @@ def test_the_verbs_stand_in_the_order_of_the_work():
     ]
 
 
-@pytest.mark.parametrize("verb", ["train", "export", "serve"])
+@pytest.mark.parametrize("verb", ["train", "export", "serve", "models describe"])
 def test_a_part_whose_dependencies_are_missing_says_what_brings_them(verb, tmp_path):
     """The module that runs when a heavy import is missing stands first on the path."""
     for name in ("torch", "onnx", "onnxruntime", "numpy", "pydantic", "grpc_health", "tomllib"):
         (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('none', name='{name}')")
     (tmp_path / "run").mkdir()
     arguments = {"train": ["digits_teacher"], "export": [tmp_path / "run", "--repository", tmp_path],
-                 "serve": ["--repository", tmp_path]}[verb]  # fmt: skip
-    done = pupil_process(verb, *arguments, path=tmp_path)
-    extra = {"train": "training", "export": "export", "serve": "server"}[verb]
+                 "serve": ["--repository", tmp_path], "models describe": ["lenet5"]}[verb]  # fmt: skip
+    done = pupil_process(*verb.split(), *arguments, path=tmp_path)
+    extra = {"export": "export", "serve": "server"}.get(verb, "training")
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: pupil {verb} needs ")
     assert done.stderr.endswith(f": pip install 'pupil[{extra}]'\n")
+
+
+def test_a_part_adds_its_commands_to_those_of_models():
+    listed = pupil("models", "--help").stdout.partition("Commands:")[2].splitlines()
+    found = [line.split()[0] for line in listed if line.startswith("  ") and not line.startswith("   ")]
+    assert {"list", "describe"} < set(found)
+    described = pupil("models", "describe", "lenet5", "--size", "28x28x1", "--classes", 10)
+    assert described.stdout.splitlines()[-1].split() == ["total", "61,706", "416,520"]
+    assert pupil("models", "describ").returncode == 2
 
 
 def test_the_base_install_is_enough_to_import_the_client():

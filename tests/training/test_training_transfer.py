@@ -60,7 +60,13 @@ def test_a_file_of_weights_that_is_missing_or_no_such_file_is_named(tmp_path: Pa
         new_student(photo_recipe("torchvision/resnet18", tmp_path / "text.pt"), IMAGES, tuple("abcd"))
 
 
-@pytest.mark.parametrize("name", ["lenet5", "lenet5-1998", "vgg", "airbench", "torchvision/resnet18"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("linear", "mlp", "lenet5", "lenet5-1998", "alexnet", "vgg", "vgg11", "vgg11-bn", "resnet20", "wrn-10-1"),
+        *("airbench", "torchvision/resnet18"),
+    ],
+)
 def test_the_stages_of_a_net_hold_every_weight_once_and_end_in_its_head(name: str) -> None:
     channels = 3 if "/" in name else 1
     net = build_net(ModelSettings(name=name), InputSize(32, 32, channels), 5)

@@ -68,7 +68,7 @@ def self_train(recipe: str, overrides: tuple[str, ...], out: Path | None, resume
     RECIPE is a TOML file or the name of a shipped recipe; key=value overrides its settings. A killed command goes
     on with --resume, between rounds and inside one.
     """
-    with _one_line_errors():
+    with one_line_errors():
         _wait_briefly()
         from pupil_training.recipe import load_recipe
         from pupil_training.selftrain import self_train as run_rounds

@@ -27,7 +27,7 @@ class Counted(NamedTuple):
 def logits_of(model: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
     """Logits (N, K), on the CPU, of uint8 images (N, H, W, C); the model's mode is left as it was."""
     training = model.training
-    device = next(model.parameters()).device
+    device = next(iter(model.state_dict().values())).device  # a model may have no parameters
     model.eval()
     with torch.no_grad():
         logits = [model(to_pixels(batch.to(device))).cpu() for batch in torch.split(images, batch_size)]

@@ -14,9 +14,11 @@ from pupil_training.devices import autocast, compiled, pick_device, usable_cores
 from pupil_training.ema import Ema
 from pupil_training.evaluate import accuracy, logits_of
 from pupil_training.failure import write_failure
+from pupil_training.fit import fit
 from pupil_training.learner import Learner
 from pupil_training.log import RunLog
 from pupil_training.malloc import keep_memory
+from pupil_training.models.knn import KNN
 from pupil_training.objectives import Lesson, build_objective
 from pupil_training.optim import build_optimizer, learning_rate, set_rate
 from pupil_training.recipe import Recipe
@@ -39,7 +41,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, force: bool = F
     keep_memory()
     with joined(recipe.device) as team:
         torch.set_num_threads(max(1, usable_cores() // team.beside))
-        run = _train(recipe, folder, team, resume=resume, force=force)
+        learn = fit if recipe.model.name == KNN else _train
+        run = learn(recipe, folder, team, resume=resume, force=force)
         team.told(None)  # the leader writes the run; the others wait for it
         return run or load_run(folder)
 

@@ -2,12 +2,20 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from pupil_training.settings import OptimSettings
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A layer that brings its weights back into bounds after every step of the optimiser."""
+
+    def after_step(self) -> None: ...
 
 
 def learning_rate(step: int, steps: int, optim: OptimSettings) -> float:
@@ -27,15 +35,28 @@ def build_optimizer(modules: Iterable[tuple[nn.Module, float]], optim: OptimSett
     """AdamW or SGD with Nesterov momentum over modules, each with the factor of its rate.
 
     Weights decay; biases and norms do not, and learn `bias_rate` times as fast. Each group keeps its `factor`.
+    After each step bounded layers are brought back into their bounds.
     """
     groups = []
+    bounded: list[Bounded] = []
     for module, factor in modules:
+        bounded += [layer for layer in module.modules() if isinstance(layer, Bounded)]
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         weights = [parameter for parameter in trained if parameter.ndim > 1]
         others = [parameter for parameter in trained if parameter.ndim <= 1]
         groups.append({"params": weights, "weight_decay": optim.weight_decay, "factor": factor})
         groups.append({"params": others, "weight_decay": 0.0, "factor": factor * optim.bias_rate})
-    groups = [group for group in groups if group["params"]]
+    optimizer = _optimizer([group for group in groups if group["params"]], optim)
+
+    def back_into_bounds(*_: Any) -> None:
+        for layer in bounded:
+            layer.after_step()
+
+    optimizer.register_step_post_hook(back_into_bounds)
+    return optimizer
+
+
+def _optimizer(groups: list[dict[str, Any]], optim: OptimSettings) -> Optimizer:
     if optim.name == "sgd":
         momentum = optim.momentum
         return torch.optim.SGD(groups, lr=optim.learning_rate, momentum=momentum, nesterov=momentum > 0)

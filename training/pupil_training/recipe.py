@@ -104,8 +104,8 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not TOML ({error})") from None
     values.setdefault("name", path.stem)
-    for override in overrides:
-        _override(values, override)
+    for setting in overrides:
+        override(values, setting)
     return parse_recipe(values, str(path))
 
 
@@ -134,15 +134,16 @@ def recipe_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[1] / "recipes"
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def override(values: dict[str, Any], setting: str) -> None:
+    """Puts `group.key=value` into nested `values`. Raises RecipeError where it is written in another way."""
+    key, equals, text = setting.partition("=")
     if not equals or not key:
-        raise RecipeError(f"{override}: an override is written key=value, for example optim.learning_rate=0.01")
+        raise RecipeError(f"{setting}: an override is written key=value, for example optim.learning_rate=0.01")
     *groups, name = key.split(".")
     for group in groups:
         values = values.setdefault(group, {})
         if not isinstance(values, dict):
-            raise RecipeError(f"{override}: '{group}' is a setting, not a group of settings")
+            raise RecipeError(f"{setting}: '{group}' is a setting, not a group of settings")
     values[name] = _value(text)
 
 

@@ -75,7 +75,7 @@ def finish(
         "parameters": parameters(model),
         "multiply_adds": multiply_adds(model),
         "seed": recipe.seed,
-        "steps": recipe.steps,
+        "steps": last.step,
         "seconds": round(seconds, 1),
         "metrics": metrics,
         "images": data.counts,

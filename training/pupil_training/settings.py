@@ -72,7 +72,14 @@ class ModelSettings(Settings):
     widths: tuple[Count, ...] | None = None  # channels of each block, units of each hidden layer
     convolutions: Count = 2  # vgg: in each block
     dropout: Share = 0.0
-    weights: Path | None = None  # torchvision/…: a local file of pretrained weights
+    input_dropout: Share = 0.0  # mlp: of pixels
+    max_norm: Weight = 0.0  # mlp: the longest that the weights into one hidden unit may be; 0 leaves them alone
+    drop_path: Share = 0.0  # resnet, wrn, timm/…: of the last block; earlier ones drop less
+    weights: Path | None = None  # torchvision/…: pretrained, by their name there (DEFAULT, IMAGENET1K_V1), or a file
+    download: bool = False  # fetch weights that are named and not in torch's cache yet
+    neighbours: Count = 5  # knn
+    features: Path | None = None  # knn: compare what this run's net sees before its last layer, not pixels
+    body: "ModelSettings | None" = None  # knn: the net of these features, noted by training so that the run has it all
 
 
 class OptimSettings(Settings):

@@ -1,5 +1,6 @@
 """Weights from elsewhere: taking them over, and how fast which of them may change."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -8,22 +9,33 @@ from torch import Tensor, nn
 
 from pupil_training.errors import RecipeError
 from pupil_training.models import Classifier
+from pupil_training.models.pretrained import pretrained
+from pupil_training.models.stages import head, stages
 from pupil_training.recipe import Recipe
 from pupil_training.runs import load_run
 from pupil_training.settings import TransferSettings
 
+__all__ = ["Thaw", "fill", "head", "rates", "read_weights", "stages", "take_over"]
+
+LOG = logging.getLogger(__name__)
+
 
 def take_over(student: Classifier, recipe: Recipe) -> None:
-    """Fills the student, all but its last layer, from the run or the file of weights that the recipe names, if any.
+    """Fills the student, all but its last layer, from the run or the weights that the recipe names, if any.
 
-    The normalisation comes along with a run, because its layers expect it. Raises RecipeError: no such file, not
-    a state dict, or weights of another architecture; RunError: no such run.
+    The normalisation comes along with a run and with torchvision's weights, because their layers expect it; a file
+    of weights has none. Raises RecipeError: no such file or name, not a state dict, or weights of another
+    architecture; RunError: no such run.
     """
     if recipe.transfer.run is not None:
         source = load_run(recipe.transfer.run).model
         student.mean.copy_(source.mean)
         student.std.copy_(source.std)
         fill(student.net, source.net.state_dict(), str(recipe.transfer.run))
+    elif (known := pretrained(recipe.model)) is not None:
+        student.mean.copy_(torch.tensor(known.mean)[:, None, None])
+        student.std.copy_(torch.tensor(known.std)[:, None, None])
+        fill(student.net, known.state, f"{recipe.model.name} {recipe.model.weights}")
     elif recipe.model.weights is not None:
         fill(student.net, read_weights(recipe.model.weights), str(recipe.model.weights))
 
@@ -45,7 +57,10 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 
 def fill(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Takes over all but the last layer, which the number of classes shapes. Raises RecipeError where tensors lack."""
+    """Takes over all but the last layer, which the number of classes shapes, and says so.
+
+    Raises RecipeError where tensors lack.
+    """
     own = net.state_dict()
     last = {id(tensor) for tensor in (*head(net).parameters(), *head(net).buffers())}
     body = [name for name, tensor in net.state_dict(keep_vars=True).items() if id(tensor) not in last]
@@ -55,22 +70,8 @@ def fill(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
             f"{source}: weights of another architecture; {len(wrong)} of {len(body)} tensors do not fit, as {wrong[0]}"
         )
     net.load_state_dict({name: state[name] for name in body}, strict=False)
-
-
-def head(net: nn.Module) -> nn.Module:
-    """The last layer that learns."""
-    return [layer for layer in net.modules() if next(layer.parameters(recurse=False), None) is not None][-1]
-
-
-def stages(net: nn.Module) -> list[nn.Module]:
-    """The layers or blocks that learn, from the input to the head; a plain chain is opened, a block is not."""
-    found: list[nn.Module] = []
-    for child in net.children():
-        if isinstance(child, nn.Sequential) and head(net) in list(child.modules()):
-            found += stages(child)
-        elif next(child.parameters(), None) is not None:
-            found.append(child)
-    return found
+    theirs = next((len(state[name]) for name in own if name not in body and name in state), "no")
+    LOG.warning("%s: its last layer, of %s outputs, is not taken over; ours begins fresh", source, theirs)
 
 
 def rates(student: Classifier, recipe: Recipe) -> Iterator[tuple[nn.Module, float]]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pupil_client.verbs import Verbs
+
 if TYPE_CHECKING:
     from pupil_client import Client, Prediction
 
@@ -141,9 +143,9 @@ def label(
     click.echo(tally.sentence(), err=True)
 
 
-@click.group(epilog="\b\nExample:\n  pupil models list")
+@click.group(cls=Verbs, entries="pupil.commands.models", epilog="\b\nExample:\n  pupil models list")
 def models() -> None:
-    """What a server serves: list, load, unload, alias."""
+    """What a server serves: list, load, unload, alias; and what a net is made of: describe."""
 
 
 @models.command("list", epilog="\b\nExample:\n  pupil models list --json")

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.backends import mha
 from torch.utils.flop_counter import FlopCounterMode
 
 from pupil_training.models.classifier import Classifier
@@ -18,7 +19,12 @@ def multiply_adds(model: Classifier) -> int:
     device = model.mean.device
     training = model.training
     model.eval()
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, channels, height, width, device=device))
+    fused = mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(False)  # it would hide a transformer's products from the counter
+    try:
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            model(torch.zeros(1, channels, height, width, device=device))
+    finally:
+        mha.set_fastpath_enabled(fused)
     model.train(training)
     return int(counter.get_total_flops()) // 2

@@ -9,6 +9,7 @@ from pupil_training.models.classifier import InputSize
 from pupil_training.settings import ModelSettings
 
 TORCHVISION = "torchvision/"
+INCEPTION = {"googlenet", "inception_v3"}
 
 
 def zoo(model: ModelSettings, size: InputSize, classes: int) -> nn.Module:
@@ -21,7 +22,7 @@ def zoo(model: ModelSettings, size: InputSize, classes: int) -> nn.Module:
     known: list[str] = models.list_models(module=models)
     if name not in known:
         raise RecipeError(f"torchvision has no model '{name}'; it has {', '.join(known)}")
-    more: dict[str, Any] = {"init_weights": True} if name in {"googlenet", "inception_v3"} else {}
+    more: dict[str, Any] = {"init_weights": True} if name in INCEPTION else {}
     if more:
         more["aux_logits"] = False  # a training aid of 2014 that would make the output a tuple
     net: nn.Module = models.get_model(name, weights=None, num_classes=classes, **more)
