@@ -12,7 +12,7 @@ from pupil_training.data.feed import Cut
 from pupil_training.data.training import gather
 from pupil_training.devices import autocast, compiled, pick_device, usable_cores
 from pupil_training.ema import Ema
-from pupil_training.evaluate import accuracy, logits_of
+from pupil_training.evaluate import logits_of, shares
 from pupil_training.failure import write_failure
 from pupil_training.learner import Learner
 from pupil_training.log import RunLog
@@ -24,7 +24,7 @@ from pupil_training.run_folder import finish, open_run
 from pupil_training.runs import Run, load_run
 from pupil_training.seeds import seed_everything, seed_step
 from pupil_training.student import new_student
-from pupil_training.teachers import load_teachers
+from pupil_training.teachers import load_teachers, logits_on
 from pupil_training.team import Team, joined
 from pupil_training.transfer import Thaw, rates
 
@@ -59,6 +59,7 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
     learner = Learner(student, objective, ema, optimizer, GradScaler(device.type, enabled=recipe.amp == "fp16"))
     thaw = Thaw(student, recipe.transfer)
     feed = data.feed(recipe, cut, device)
+    theirs = logits_on(data.validation.images, teachers, device) if team.leads else None
 
     before = open_run(recipe, folder, team, resume=resume, force=force)  # now that nothing is missing
     if before:
@@ -98,7 +99,9 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
                     step, loss=team.mean(loss), learning_rate=rate, **{k: team.mean(v) for k, v in losses.items()}
                 )
             if evaluating and team.leads:
-                right = accuracy(logits_of(learner.result, data.validation.images), data.validation_labels)
-                log.write(step, validation_accuracy=right.share)
+                logits = logits_of(learner.result, data.validation.images)
+                log.write(step, **shares(logits, data.validation_labels, theirs))
                 checkpoint.save(folder / "checkpoint.pt", learner.state(step, time.monotonic() - started))
-    return finish(folder, recipe, learner.result, data, teachers, time.monotonic() - started) if team.leads else None
+    if not team.leads:
+        return None
+    return finish(folder, recipe, learner.result, data, teachers, theirs, time.monotonic() - started)
