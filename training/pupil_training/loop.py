@@ -25,6 +25,7 @@ from pupil_training.runs import Run, load_run
 from pupil_training.seeds import seed_everything, seed_step
 from pupil_training.student import new_student
 from pupil_training.teachers import load_teachers, logits_on
+from pupil_training.teachers.kept import kept_answers
 from pupil_training.team import Team, joined
 from pupil_training.transfer import Thaw, rates
 
@@ -54,7 +55,8 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
     student = new_student(recipe, data.images, data.classes).to(device).to(memory_format=torch.channels_last)
     teachers = load_teachers(recipe.distill.teacher, student, device)
     ema = Ema(student, recipe.ema) if recipe.ema else None
-    objective = build_objective(recipe, data, teachers, ema, cut, device)
+    answers = kept_answers(recipe, folder, data, teachers, team, device)
+    objective = build_objective(recipe, data, student, teachers, answers, ema, cut, device)
     optimizer = build_optimizer([*rates(student, recipe), (objective.own, 1.0)], recipe.optim)
     learner = Learner(student, objective, ema, optimizer, GradScaler(device.type, enabled=recipe.amp == "fp16"))
     thaw = Thaw(student, recipe.transfer)
