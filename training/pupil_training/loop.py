@@ -69,7 +69,8 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
         started -= before.seconds
 
     lesson = Lesson(compiled(student) if recipe.compile else student, objective)
-    learn = team.wrap(lesson, all_used=recipe.transfer.mode == "whole")
+    whole = recipe.transfer.mode == "whole" and not recipe.distill.watches_layers  # which may be followed alone
+    learn = team.wrap(lesson, all_used=whole)
     student.train()
     with RunLog(folder, recipe, first_step=before.step + 1 if before else 1, leads=team.leads) as log:
         for step in log.steps():

@@ -8,8 +8,10 @@ from pupil_training.augment import Views, views_of
 from pupil_training.data.feed import Cut
 from pupil_training.data.training import TrainingData
 from pupil_training.ema import Ema
+from pupil_training.errors import RecipeError
 from pupil_training.models import Classifier
 from pupil_training.objectives.distilled import Ask, Distilled
+from pupil_training.objectives.features import Watching
 from pupil_training.objectives.following import following
 from pupil_training.objectives.objective import Objective
 from pupil_training.objectives.pool import FixMatch, MeanTeacher, Pool, PseudoLabel
@@ -51,7 +53,12 @@ def _distilled(
 ) -> Objective:
     how = recipe.distill
     ask = _live(teacher) if answers is None else _kept(answers)
-    return Distilled(ask, following(how, len(student.classes)), views, how, recipe.smoothing)
+    objective = Distilled(ask, following(how, len(student.classes)), views, how, recipe.smoothing)
+    if not how.watches_layers:
+        return objective
+    if teacher.model is None:
+        raise RecipeError(f"distill.hint and distill.attention need one run as teacher: {teacher.name} shows no layers")
+    return Watching(objective, student, teacher.model, how)
 
 
 def _live(teacher: Teacher) -> Ask:
