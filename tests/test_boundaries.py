@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT: dict[str, set[str]] = {
     "proto/pupil_proto": set(),
     "trust/pupil_trust": set(),
-    "training/pupil_training": {"pupil_trust"},
+    "training/pupil_training": {"pupil_trust", "pupil_client"},  # the client for a served teacher alone, see below
     "export/pupil_export": {"pupil_training", "pupil_trust"},
     "server/pupil_server": {"pupil_proto", "pupil_trust"},
     "clients/python/pupil_client": {"pupil_proto", "pupil_trust"},
@@ -41,6 +41,12 @@ def test_a_part_imports_only_what_it_may(part: str) -> None:
     for file in (ROOT / part).rglob("*.py"):
         wrong = imports(ast.parse(file.read_text())) & forbidden
         assert not wrong, f"{file.relative_to(ROOT)} imports {', '.join(sorted(wrong))}"
+
+
+def test_training_speaks_to_a_server_in_one_file_only() -> None:
+    files = (ROOT / "training/pupil_training").rglob("*.py")
+    speaking = [file.name for file in files if imports(ast.parse(file.read_text())) & {"pupil_client", "grpc"}]
+    assert speaking == ["server_teacher.py"]
 
 
 @pytest.mark.parametrize(

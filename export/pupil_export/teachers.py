@@ -21,6 +21,8 @@ def teacher_of(run: Run, repository: Path, stated: str | None) -> dict[str, Any]
     if not run.result["teachers"]:
         return None
     teacher = run.result["teachers"][0]  # of an ensemble the first
+    if "fingerprint" in teacher:  # it was a bundle already, or a served one
+        return {key: teacher[key] for key in ("name", "version", "fingerprint")}
     for facts in bundles(repository):
         if facts.get("checkpoint") == teacher["checkpoint"]:
             return _entry(facts)

@@ -180,7 +180,7 @@ def test_cached_logits_teach_what_live_ones_do_where_nothing_is_augmented(
         for logits in ("live", "cached")
     )
     for ours, theirs in zip(live.model.state_dict().values(), cached.model.state_dict().values(), strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-4)
+        assert torch.allclose(ours, theirs, atol=1e-3)  # the cache is float16
 
 
 def test_a_student_learns_from_the_pool_without_any_label(recipe: MakeRecipe, teacher_run: Run, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pupil_training.data import ImageSet, load_split
     from pupil_training.digits import write_digits
-    from pupil_training.errors import DataError, RecipeError, RunError, TrainingError
+    from pupil_training.errors import DataError, RecipeError, RunError, TeacherError, TrainingError
     from pupil_training.loop import train
     from pupil_training.losses import distillation_loss
     from pupil_training.models import Classifier
@@ -28,6 +28,7 @@ _ROOMS = {
     "RecipeError": "errors",
     "DataError": "errors",
     "RunError": "errors",
+    "TeacherError": "errors",
 }
 
 __all__ = [  # noqa: RUF022 (in order of use)
@@ -45,6 +46,7 @@ __all__ = [  # noqa: RUF022 (in order of use)
     "RecipeError",
     "DataError",
     "RunError",
+    "TeacherError",
 ]
 
 

@@ -31,9 +31,14 @@ class Checkpoint:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Writes it; when the disk is full the file that was there stays. Raises OSError."""
+    write_state(path, {"format": FORMAT, **asdict(checkpoint)})
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Tensors and plain values, written whole. Raises OSError."""
     try:
         with written_whole(path) as file:
-            torch.save({"format": FORMAT, **asdict(checkpoint)}, file)
+            torch.save(state, file)
     except RuntimeError as error:  # what torch makes of a failed write
         raise OSError(f"{path}: not saved, the one before stays ({str(error).splitlines()[0]})") from error
 

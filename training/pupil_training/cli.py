@@ -47,7 +47,7 @@ def train(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
 )
 @_recipe_options
 def distill(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
-    """Train a student to follow a teacher, which is the run named by distill.teacher.
+    """Train a student to follow the teacher named by distill.teacher: a run, a bundle or grpc://host:port/model.
 
     RECIPE is a TOML file or the name of a shipped recipe; key=value overrides its settings.
     """
@@ -100,14 +100,10 @@ def evaluate(runs: tuple[Path, ...], split: str, as_json: bool) -> None:
 def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> None:
     _wait_briefly()
     from pupil_training.loop import train
+    from pupil_training.objectives.formula import formula
 
-    how = recipe.distill
-    if how.teacher:
-        formula = f"{how.hard_weight} · CE(labels) + {how.soft_weight} · {how.temperature}² · KL(teacher ‖ student)"
-        click.echo(
-            f"loss = {formula} at temperature {how.temperature}, {how.logits} logits of {' + '.join(how.teacher)}",
-            err=True,
-        )
+    if recipe.distill.teacher:
+        click.echo(formula(recipe.distill, recipe.smoothing), err=True)
     run = train(recipe, out or Path("runs") / recipe.name, resume=resume, force=force)
     right = run.result["metrics"]["validation_accuracy"]
     seconds = run.result["seconds"]

@@ -15,3 +15,7 @@ class DataError(TrainingError):
 
 class RunError(TrainingError):
     """A run that is missing, unfinished, damaged, or in the way."""
+
+
+class TeacherError(TrainingError):
+    """A bundle or a server that does not teach, or kept answers that are damaged or somebody else's."""

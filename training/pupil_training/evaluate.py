@@ -40,6 +40,14 @@ def accuracy(logits: Tensor, labels: Tensor) -> Counted:
     return Counted(int((logits.argmax(1) == labels).sum()), len(labels))
 
 
+def shares(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> dict[str, float]:
+    """For the log of a run: how much of the validation split is right, and how much as the teacher has it."""
+    right = {"validation_accuracy": accuracy(logits, labels).share}
+    if teacher_logits is None:
+        return right
+    return right | {"validation_agreement": accuracy(logits, teacher_logits.argmax(1)).share}
+
+
 def calibration(logits: Tensor, labels: Tensor, temperature: float) -> dict[str, float]:
     """Negative log-likelihood in nats and expected calibration error, of softmax(logits / temperature)."""
     log_scores = F.log_softmax(logits.double() / temperature, dim=1)

@@ -58,7 +58,7 @@ def write_failure(
 
 def replay(path: Path) -> Diagnosis:
     """Passes the batch through the net once more, as it was in training, and watches every layer."""
-    from pupil_training.augment import Views
+    from pupil_training.augment import views_of
 
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     recipe = Recipe.model_validate_json(state["recipe"])
@@ -70,7 +70,7 @@ def replay(path: Path) -> Diagnosis:
             layer.register_forward_hook(_watch(name, bad))
     batch = Batch(state["step"], state["part"], state["images"], None, state["chosen"], state["epochs"])
     with torch.no_grad():
-        model.train()(Views(recipe.augment, recipe.seed)(batch))
+        model.train()(views_of(recipe)(batch))
     layer, images = bad[0] if bad else (None, [])
     return Diagnosis(state["step"], state["terms"], layer, [int(state["chosen"][i]) for i in images])
 

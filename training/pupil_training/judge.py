@@ -36,8 +36,10 @@ def evaluate_run(folder: Path, split: str) -> dict[str, Any]:
 
 
 def _teacher(run: Run) -> Teacher | None:
-    """The run's teachers, where all of them are still there."""
-    names = [str(run.folder / teacher["run"]) for teacher in run.result["teachers"]]
-    if not names or not all((Path(name) / "result.json").exists() for name in names):
+    """The run's teachers, where all of them are folders that are still there; no server is asked."""
+    places = [teacher.get("run") or teacher.get("bundle") for teacher in run.result["teachers"]]
+    folders = [run.folder / place for place in places if place is not None]
+    there = all((folder / "result.json").exists() or (folder / "bundle.json").exists() for folder in folders)
+    if not places or len(folders) < len(places) or not there:
         return None
-    return together(load_teachers(names, run.model, torch.device("cpu")))
+    return together(load_teachers([str(folder) for folder in folders], run.model, torch.device("cpu")))

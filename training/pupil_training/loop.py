@@ -12,7 +12,7 @@ from pupil_training.data.feed import Cut
 from pupil_training.data.training import gather
 from pupil_training.devices import autocast, compiled, pick_device, usable_cores
 from pupil_training.ema import Ema
-from pupil_training.evaluate import accuracy, logits_of
+from pupil_training.evaluate import logits_of, shares
 from pupil_training.failure import write_failure
 from pupil_training.fit import fit
 from pupil_training.learner import Learner
@@ -26,7 +26,8 @@ from pupil_training.run_folder import finish, open_run
 from pupil_training.runs import Run, load_run
 from pupil_training.seeds import seed_everything, seed_step
 from pupil_training.student import new_student
-from pupil_training.teachers import load_teachers
+from pupil_training.teachers import load_teachers, logits_on
+from pupil_training.teachers.kept import kept_answers
 from pupil_training.team import Team, joined
 from pupil_training.transfer import Thaw, rates
 
@@ -57,11 +58,13 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
     student = new_student(recipe, data.images, data.classes).to(device).to(memory_format=torch.channels_last)
     teachers = load_teachers(recipe.distill.teacher, student, device)
     ema = Ema(student, recipe.ema) if recipe.ema else None
-    objective = build_objective(recipe, data, teachers, ema, cut, device)
+    answers = kept_answers(recipe, folder, data, teachers, team, device)
+    objective = build_objective(recipe, data, student, teachers, answers, ema, cut, device)
     optimizer = build_optimizer([*rates(student, recipe), (objective.own, 1.0)], recipe.optim)
     learner = Learner(student, objective, ema, optimizer, GradScaler(device.type, enabled=recipe.amp == "fp16"))
     thaw = Thaw(student, recipe.transfer)
     feed = data.feed(recipe, cut, device)
+    theirs = logits_on(data.validation.images, teachers, device) if team.leads else None
 
     before = open_run(recipe, folder, team, resume=resume, force=force)  # now that nothing is missing
     if before:
@@ -69,7 +72,8 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
         started -= before.seconds
 
     lesson = Lesson(compiled(student) if recipe.compile else student, objective)
-    learn = team.wrap(lesson, all_used=recipe.transfer.mode == "whole")
+    whole = recipe.transfer.mode == "whole" and not recipe.distill.watches_layers  # which may be followed alone
+    learn = team.wrap(lesson, all_used=whole)
     student.train()
     with RunLog(folder, recipe, first_step=before.step + 1 if before else 1, leads=team.leads) as log:
         for step in log.steps():
@@ -101,7 +105,9 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
                     step, loss=team.mean(loss), learning_rate=rate, **{k: team.mean(v) for k, v in losses.items()}
                 )
             if evaluating and team.leads:
-                right = accuracy(logits_of(learner.result, data.validation.images), data.validation_labels)
-                log.write(step, validation_accuracy=right.share)
+                logits = logits_of(learner.result, data.validation.images)
+                log.write(step, **shares(logits, data.validation_labels, theirs))
                 checkpoint.save(folder / "checkpoint.pt", learner.state(step, time.monotonic() - started))
-    return finish(folder, recipe, learner.result, data, teachers, time.monotonic() - started) if team.leads else None
+    if not team.leads:
+        return None
+    return finish(folder, recipe, learner.result, data, teachers, theirs, time.monotonic() - started)

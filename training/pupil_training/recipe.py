@@ -52,13 +52,21 @@ class Recipe(Settings):
     selftrain: SelfTrainSettings = SelfTrainSettings()
 
     @model_validator(mode="after")
-    def _views_match(self) -> Self:
-        cached = bool(self.distill.teacher) and self.distill.logits == "cached"
-        if cached and self.augment.active and not self.distill.mismatched_views:
+    def _teacher_can_answer(self) -> Self:
+        how = self.distill
+        if not how.teacher:
+            return self
+        if how.logits != "live" and self.augment.mixes:
+            raise ValueError("mixup and cutmix mix other pictures every time: with them set distill.logits = 'live'")
+        if how.logits == "cached" and self.augment.active and not how.mismatched_views:
             raise ValueError(
                 "distill.logits = 'cached' teaches on pictures that are not augmented, but augment is on: "
-                "switch it off, use 'live', or set distill.mismatched_views = true"
+                "switch it off, use 'views' or 'live', or set distill.mismatched_views = true"
             )
+        if how.logits == "views" and not self.augment.active:
+            raise ValueError("distill.logits = 'views', but augment is off and all views are alike: use 'cached'")
+        if how.watches_layers and self.compile:
+            raise ValueError("distill.hint and distill.attention watch layers, which compile = true takes apart")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from pupil_training import checkpoint
 from pupil_training.checkpoint import Checkpoint
@@ -23,7 +23,7 @@ from pupil_training.preprocess import Preprocess
 from pupil_training.prior import match_prior
 from pupil_training.recipe import Recipe
 from pupil_training.runs import Run, load_recipe_json
-from pupil_training.teachers import Teacher, logits_of_teacher, together
+from pupil_training.teachers import Teacher, together
 from pupil_training.team import Team
 from pupil_trust import fit_temperature
 
@@ -52,16 +52,28 @@ def open_run(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: b
 
 
 def finish(
-    folder: Path, recipe: Recipe, model: Classifier, data: TrainingData, teachers: Sequence[Teacher], seconds: float
+    folder: Path,
+    recipe: Recipe,
+    model: Classifier,
+    data: TrainingData,
+    teachers: Sequence[Teacher],
+    theirs: Tensor | None,
+    seconds: float,
 ) -> Run:
-    """The run, its biases and temperature fitted and its result.json written."""
+    """The run, its biases and temperature fitted and its result.json written.
+
+    `theirs` are the teachers' logits (N, K) on the validation split, where there are teachers.
+    """
     model.eval()
     if recipe.distill.match_prior:
         match_prior(model, load_split(recipe.data, "pool").images, data.validation_labels)
     logits = logits_of(model, data.validation.images)
-    temperature = fit_temperature(logits.double().numpy(), data.validation_labels.numpy())
-    model.temperature.fill_(temperature)
-    metrics = _metrics(logits, model, data, teachers)
+    model.temperature.fill_(fit_temperature(logits.double().numpy(), data.validation_labels.numpy()))
+    temperature = model.temperature.item()
+    metrics: dict[str, Any] = {"accuracy": accuracy(logits, data.validation_labels)._asdict()}
+    metrics |= calibration(logits, data.validation_labels, temperature)
+    if theirs is not None:
+        metrics |= closeness(logits, temperature, theirs, together(teachers).temperature)
     model.cpu()
     last = checkpoint.load(folder / "checkpoint.pt")
     checkpoint.save(folder / "checkpoint.pt", replace(last, model=model.state_dict()))
@@ -71,13 +83,13 @@ def finish(
         "classes": list(data.classes),
         "input": model.input._asdict(),
         "resize": Preprocess.of(recipe.data).resize,
-        "temperature": model.temperature.item(),
+        "temperature": temperature,
         "parameters": parameters(model),
         "multiply_adds": multiply_adds(model),
         "seed": recipe.seed,
         "steps": last.step,
         "seconds": round(seconds, 1),
-        "metrics": metrics,
+        "metrics": {f"validation_{name}": value for name, value in metrics.items()},
         "images": data.counts,
         "data": data.sha256,
         "teachers": [_from_here(teacher.described(), folder) for teacher in teachers],
@@ -87,23 +99,10 @@ def finish(
     return Run(folder, recipe, model, result)
 
 
-def _metrics(
-    logits: torch.Tensor, model: Classifier, data: TrainingData, teachers: Sequence[Teacher]
-) -> dict[str, Any]:
-    temperature = model.temperature.item()
-    labels = data.validation_labels
-    metrics: dict[str, Any] = {"accuracy": accuracy(logits, labels)._asdict()}
-    metrics |= calibration(logits, labels, temperature)
-    if teachers:
-        teacher = together(teachers)
-        theirs = logits_of_teacher(teacher, data.validation.images.to(model.mean.device)).cpu()
-        metrics |= closeness(logits, temperature, theirs, teacher.temperature)
-    return {f"validation_{name}": value for name, value in metrics.items()}
-
-
 def _from_here(teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A teacher's description, its folder seen from the student's."""
-    return teacher | {"run": os.path.relpath(teacher["run"], folder)} if "run" in teacher else teacher
+    seen = {kind: os.path.relpath(teacher[kind], folder) for kind in ("run", "bundle") if kind in teacher}
+    return teacher | seen
 
 
 def _check_same(recipe: Recipe, before: Recipe, folder: Path) -> None:

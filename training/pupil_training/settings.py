@@ -145,24 +145,61 @@ class TransferSettings(Settings):
     unfreeze_every: Count = 100  # gradual: steps between two layers, from the last one down
 
 
+class DkdSettings(Settings):
+    """The weights of decoupled distillation (`pupil_training.losses.dkd`)."""
+
+    alpha: Weight = 1.0  # how sure of the target
+    beta: Weight = 8.0  # how the other classes share the rest
+
+
+class DistSettings(Settings):
+    """The weights of the two correlations (`pupil_training.losses.dist`)."""
+
+    beta: Weight = 1.0  # over the classes of an image
+    gamma: Weight = 1.0  # over the images of a batch, or of its part
+
+
 class DistillSettings(Settings):
     """The teacher, and how it is followed (`pupil_training.objectives.distilled`)."""
 
-    teacher: Teachers = ()  # runs; several are averaged
+    teacher: Teachers = ()  # runs, bundles, grpc://host:port/model; several are averaged
+    method: Literal["kd", "dkd", "dist", "hard"] = "kd"  # hard: the teacher's best class
     temperature: Positive = 4.0
+    standardise: bool = False  # kd, dkd: follow the logits' z-scores
     hard_weight: Weight = 0.1
-    soft_weight: Weight = 0.9
+    soft_weight: Weight = 0.9  # of the method
+    dkd: DkdSettings = DkdSettings()
+    dist: DistSettings = DistSettings()
+    hint: dict[str, str] = {}  # student's layer = teacher's layer, to be followed through a projection
+    hint_weight: Positive = 1.0
+    attention: dict[str, str] = {}  # student's layer = teacher's layer, to look where it looks
+    attention_weight: Positive = 1000.0  # the authors' value
     pool: bool = False  # follow the teacher on the pool too; there are no labels then, so hard_weight is 0
-    logits: Literal["live", "cached"] = "live"  # cached: computed once, on pictures that are not augmented
+    logits: Literal["live", "cached", "views"] = "live"  # cached: asked once, on plain pictures; views: on some views
+    views: Count = 8  # views of each image, which come round again
+    cache: Path | None = None  # the folder of the answers; beside the run and named by their origin if absent
+    cache_top: Count | None = None  # how many classes an answer keeps; up to 10 if absent
     mismatched_views: bool = False  # allow cached logits beside augmentation: the teacher saw another picture
     match_prior: bool = False  # shift the biases until the mean scores on the pool are the classes' true shares
 
+    @property
+    def watches_layers(self) -> bool:
+        return bool(self.hint or self.attention)
+
     @model_validator(mode="after")
     def _has_something_to_follow(self) -> Self:
-        if self.hard_weight == 0 and self.soft_weight == 0:
+        if self.hard_weight == 0 and self.soft_weight == 0 and not self.watches_layers:
             raise ValueError("hard_weight and soft_weight are both 0: there is nothing to learn from")
         if self.pool and self.hard_weight > 0:
             raise ValueError("the pool has no labels: with pool = true set hard_weight = 0")
+        return self
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> Self:
+        if self.standardise and self.method not in ("kd", "dkd"):
+            raise ValueError(f"distill.standardise goes with method 'kd' or 'dkd', not with '{self.method}'")
+        if self.watches_layers and self.logits != "live":
+            raise ValueError("distill.hint and distill.attention watch the teacher itself: set distill.logits = 'live'")
         return self
 
 

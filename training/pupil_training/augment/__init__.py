@@ -1,5 +1,5 @@
 """Random views of pictures."""
 
-from pupil_training.augment.views import Views
+from pupil_training.augment.views import Views, views_of
 
-__all__ = ["Views"]
+__all__ = ["Views", "views_of"]

@@ -10,16 +10,23 @@ from pupil_training.augment import colour, geometry, mix, randaugment
 from pupil_training.augment.chance import Chance
 from pupil_training.data.feed import Batch
 from pupil_training.pixels import to_pixels
+from pupil_training.recipe import Recipe
 from pupil_training.settings import AugmentSettings
 
 
 class Views:
-    """What a net sees of a batch. The same seed, stream, image and epoch always give the same view."""
+    """What a net sees of a batch. The same seed, stream, image and epoch always give the same view.
 
-    def __init__(self, settings: AugmentSettings, seed: int, stream: str = "augment") -> None:
+    With `epochs`, the views of so many epochs come round again.
+    """
+
+    def __init__(
+        self, settings: AugmentSettings, seed: int, stream: str = "augment", epochs: int | None = None
+    ) -> None:
         self.settings = settings
         self._seed = seed
         self._stream = stream
+        self._epochs = epochs
 
     def __call__(self, batch: Batch) -> Tensor:
         """Pixels (B, C, H, W) in [0, 1]."""
@@ -30,7 +37,8 @@ class Views:
         pixels = to_pixels(batch.images)
         if not self.settings.active:
             return pixels, targets
-        chance = Chance(self._seed, self._stream, batch.chosen, batch.epochs)
+        epochs = batch.epochs if self._epochs is None else batch.epochs % self._epochs
+        chance = Chance(self._seed, self._stream, batch.chosen, epochs)
         pixels = geometry.move(pixels, self.settings, chance)
         if self.settings.randaugment:
             pixels = randaugment.several(pixels, self.settings, chance)
@@ -42,3 +50,9 @@ class Views:
         if self.settings.mixes:
             return mix.pairs(pixels, targets, self.settings, chance)
         return pixels, targets
+
+
+def views_of(recipe: Recipe) -> Views:
+    """What the student of a recipe sees."""
+    repeated = recipe.distill.teacher and recipe.distill.logits == "views"
+    return Views(recipe.augment, recipe.seed, epochs=recipe.distill.views if repeated else None)

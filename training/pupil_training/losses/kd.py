@@ -18,6 +18,20 @@ def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float
     )
 
 
+def best_class_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Cross-entropy with the teacher's best class (Touvron et al. 2021, equation 3), the mean over images."""
+    return F.cross_entropy(student_logits, teacher_logits.argmax(1))
+
+
+def standardised(logits: Tensor) -> Tensor:
+    """Each row of logits (N, K) with mean 0 and standard deviation 1 (Sun et al. 2024).
+
+    A student that follows these takes over the order and the distances of the teacher's logits and is free in their
+    size. A row of equal logits, as a head of zeros gives, stays a row of zeros with a finite gradient.
+    """
+    return F.layer_norm(logits, logits.shape[1:])
+
+
 def distillation_loss(
     student_logits: Tensor,
     teacher_logits: Tensor,

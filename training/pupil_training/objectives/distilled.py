@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pupil_training.augment import Views
 from pupil_training.data.feed import Batch
-from pupil_training.losses import soft_loss
+from pupil_training.objectives.following import Follow
 from pupil_training.objectives.objective import Losses, Net
 from pupil_training.settings import DistillSettings
 
@@ -17,19 +17,19 @@ Ask = Callable[[Tensor, Batch], Tensor]  # the student's pixels, and the batch t
 class Distilled:
     """hard_weight · CE(labels) + soft_weight · the chosen distance to the teacher on the very picture that it sees."""
 
-    def __init__(self, ask: Ask, views: Views, how: DistillSettings) -> None:
+    def __init__(self, ask: Ask, follow: Follow, views: Views, how: DistillSettings, smoothing: float) -> None:
         self.own = nn.Module()
-        self._ask = ask
-        self._views = views
-        self._how = how
+        self._ask, self._follow = ask, follow
+        self._views, self._how, self._smoothing = views, how, smoothing
 
     def __call__(self, student: Net, batch: Batch) -> Losses:
         pixels, labels = self._views.mixed(batch, batch.targets)
         logits = student(pixels).float()
+        answers = self._ask(pixels, batch)
         losses = {}
         if self._how.soft_weight:
-            soft = soft_loss(logits, self._ask(pixels, batch), self._how.temperature)
-            losses["soft"] = self._how.soft_weight * soft
+            losses["soft"] = self._how.soft_weight * self._follow(logits, answers, labels)
         if labels is not None and self._how.hard_weight:
-            losses["hard"] = self._how.hard_weight * F.cross_entropy(logits, labels)
+            hard = F.cross_entropy(logits, labels, label_smoothing=self._smoothing)
+            losses["hard"] = self._how.hard_weight * hard
         return losses

@@ -1,6 +1,7 @@
-"""Who teaches: finished runs."""
+"""Who teaches: runs, bundles, servers."""
 
-from pupil_training.teachers.ensemble import load_teachers, together
+from pupil_training.teachers.ensemble import logits_on, together
+from pupil_training.teachers.load import load_teachers
 from pupil_training.teachers.teacher import Teacher, logits_of_teacher
 
-__all__ = ["Teacher", "load_teachers", "logits_of_teacher", "together"]
+__all__ = ["Teacher", "load_teachers", "logits_of_teacher", "logits_on", "together"]

@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from pupil_training.models import Classifier
+from pupil_training.models import Classifier, InputSize
 from pupil_training.runs import Run, load_run
 
 
@@ -29,6 +29,14 @@ class RunTeacher(nn.Module):
     def load(cls, folder: Path, device: torch.device) -> Self:
         """Raises RunError where there is no finished run."""
         return cls(load_run(folder), device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.model.classes
+
+    @property
+    def input(self) -> InputSize:
+        return self.model.input
 
     def train(self, mode: bool = True) -> Self:
         return super().train(False)

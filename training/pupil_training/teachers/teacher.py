@@ -3,8 +3,9 @@
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pupil_training.models import InputSize
 from pupil_training.pixels import to_pixels
 
 
@@ -14,6 +15,11 @@ class Teacher(Protocol):
     name: str
     temperature: float  # of its calibrated scores
 
+    @property
+    def model(self) -> nn.Module | None:
+        """What is inside, where its layers can be watched."""
+        ...
+
     def __call__(self, pixels: Tensor) -> Tensor:
         """Logits (N, K) of pixels (N, C, H, W) in [0, 1], on their device."""
         ...
@@ -21,6 +27,16 @@ class Teacher(Protocol):
     def described(self) -> dict[str, Any]:
         """What result.json says of it: where it is, and which weights it had."""
         ...
+
+
+class FoundTeacher(Teacher, Protocol):
+    """A teacher as it is by itself, its answers in the order of its own classes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def input(self) -> InputSize: ...
 
 
 def logits_of_teacher(teacher: Teacher, images: Tensor, batch_size: int = 1000) -> Tensor:
