@@ -46,7 +46,7 @@ def fit(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: bool) 
         return None
     state = Checkpoint(0, time.monotonic() - started, model.state_dict(), raw={}, own={}, optimizer={}, scaler={})
     checkpoint.save(folder / "checkpoint.pt", state)
-    run = finish(folder, recipe, model, data, [], time.monotonic() - started)
+    run = finish(folder, recipe, model, data, [], None, time.monotonic() - started)
     right = run.result["metrics"]["validation_accuracy"]
     with written_whole(folder / "metrics.jsonl") as file:
         file.write((json.dumps({"step": 0, "validation_accuracy": right["right"] / right["of"]}) + "\n").encode())
