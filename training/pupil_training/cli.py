@@ -1,13 +1,12 @@
-"""`pupil train`, `pupil distill` and `pupil evaluate`."""
+"""`pupil train` and `pupil distill`."""
 
-import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from pupil_training.commands import one_line_errors, wait_briefly
 
 if TYPE_CHECKING:
     from pupil_training.recipe import Recipe
@@ -35,7 +34,7 @@ def train(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
 
     RECIPE is a TOML file or the name of a shipped recipe; key=value overrides its settings.
     """
-    with _one_line_errors():
+    with one_line_errors():
         from pupil_training.recipe import load_recipe
 
         _train(load_recipe(recipe, overrides), **where)
@@ -50,7 +49,7 @@ def distill(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
 
     RECIPE is a TOML file or the name of a shipped recipe; key=value overrides its settings.
     """
-    with _one_line_errors():
+    with one_line_errors():
         from pupil_training.recipe import load_recipe
 
         settings = load_recipe(recipe, overrides)
@@ -59,26 +58,8 @@ def distill(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
         _train(settings, **where)
 
 
-@click.command(epilog="\b\nExample:\n  pupil evaluate runs/teacher runs/student --json")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=click.Path(path_type=Path))
-@click.option("--split", default="test", show_default=True, help="train, validation, calibration or test.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a run.")
-def evaluate(runs: tuple[Path, ...], split: str, as_json: bool) -> None:
-    """Accuracy with its 95 % interval, calibration, and agreement with the teacher.
-
-    The only place where training reads the test split.
-    """
-    with _one_line_errors():
-        _wait_briefly()
-        from pupil_training.judge import evaluate_run
-
-        for folder in runs:
-            report = evaluate_run(folder, split)
-            click.echo(json.dumps(report) if as_json else _sentence(report))
-
-
 def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> None:
-    _wait_briefly()
+    wait_briefly()
     from pupil_training.loop import train
 
     how = recipe.distill
@@ -93,34 +74,3 @@ def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> Non
     seconds = run.result["seconds"]
     click.echo(f"{right['right']} of {right['of']} validation images right after {seconds:.0f} s", err=True)
     click.echo(run.folder)
-
-
-def _wait_briefly() -> None:
-    """Lets torch's threads spin only shortly while they wait for each other.
-
-    With libgomp's 300,000 turns a step took thirty times as long beside other work on the same cores; without
-    any, Linux wakes the threads on one core. It is read once, when torch is loaded.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-
-def _sentence(report: dict[str, Any]) -> str:
-    counted, (low, high) = report["accuracy"], report["interval"]
-    share = counted["right"] / counted["of"]
-    line = f"{report['run']}: {share:.2%} ({low:.2%} to {high:.2%}) of {counted['of']} {report['split']} images, "
-    line += f"NLL {report['nll']:.4f}, ECE {report['ece']:.4f}"
-    if "agreement" in report:
-        same = report["agreement"]["right"] / report["agreement"]["of"]
-        line += f", agrees with {report['teacher']} on {same:.2%}, KL {report['kl']:.4f}"
-    return line
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """What the user can mend leaves as one line, with exit code 1."""
-    from pupil_training.errors import TrainingError
-
-    try:
-        yield
-    except (TrainingError, FloatingPointError, OSError) as error:
-        raise click.ClickException(str(error)) from None

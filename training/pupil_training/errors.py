@@ -15,3 +15,11 @@ class DataError(TrainingError):
 
 class RunError(TrainingError):
     """A run that is missing, unfinished, damaged, or in the way."""
+
+
+class BundleError(TrainingError):
+    """A bundle that is missing, damaged, or says too little about its data."""
+
+
+class NotInstalled(TrainingError):
+    """A library that only some commands need."""
