@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-ORDER = ("train", "distill", "evaluate", "export", "serve", "classify", "compare", "label", "models", "demo")
+ORDER = ("train", "distill", "evaluate", "report", "export", "serve", "classify", "compare", "label", "models", "demo")
 EXTRAS = {"pupil_training": "training", "pupil_export": "export", "pupil_server": "server"}
 
 

@@ -63,9 +63,10 @@ def _draw(judgements: "list[Judgement]", shifted: "list[list[Shifted]]", picture
 def _json(judgements: "list[Judgement]", shifted: "list[list[Shifted]]") -> str:
     from pupil_training.judge.judgement import facts
 
+    firsts: dict[str, Judgement] = {}  # of each set of images
     lines = []
     for place, judgement in enumerate(judgements):
-        found = facts(judgement, judgements[0])
+        found = facts(judgement, firsts.setdefault(judgement.images.sha256, judgement))
         if shifted:
             found["shifts"] = [each.facts() for each in shifted[place]]
         lines.append(json.dumps(found, ensure_ascii=False))
@@ -75,7 +76,7 @@ def _json(judgements: "list[Judgement]", shifted: "list[list[Shifted]]") -> str:
 def _text(judgements: "list[Judgement]", shifted: "list[list[Shifted]]") -> str:
     from pupil_training.judge.table import comparison, shift_table
 
-    same_images: dict[str, list[Judgement]] = {}
+    same_images: dict[str, list[Judgement]] = {}  # which alone can be compared
     for judgement in judgements:
         same_images.setdefault(judgement.images.sha256, []).append(judgement)
     tables = [comparison(group) for group in same_images.values()]

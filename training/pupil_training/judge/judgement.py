@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from pupil_training.data import ImageSet
 from pupil_training.evaluate import Counted, Metrics, accuracy, calibration, closeness, interval
 from pupil_training.judge.candidate import Candidate, TeacherAnswers
 from pupil_training.judge.load import Exam
-from pupil_training.shifts import Shifted, accuracies
 from pupil_trust import Discordant, mcnemar
+
+if TYPE_CHECKING:
+    from pupil_training.shifts import Shifted
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +66,10 @@ class Judgement:
             return {}
         return closeness(self.logits, self.candidate.temperature, self.teacher.logits, self.teacher.temperature)
 
-    def shifted(self) -> Iterator[Shifted]:
+    def shifted(self) -> "Iterator[Shifted]":
         """The accuracy under each shift and strength."""
+        from pupil_training.shifts import accuracies  # brings torchvision, which takes longer than torch itself
+
         return accuracies(self.candidate.logits, self.images.images, self.labels)
 
     def against(self, first: "Judgement") -> Discordant | None:
@@ -84,7 +88,7 @@ def judge(candidate: Candidate, exam: Exam) -> Judgement:
 
 
 def facts(judgement: Judgement, first: Judgement) -> dict[str, Any]:
-    """Everything that is measured, for machines."""
+    """Everything that is measured, for machines; `first` is what others are compared with."""
     candidate = judgement.candidate
     found: dict[str, Any] = {}
     if judgement.teacher is not None:

@@ -1,10 +1,13 @@
 """Judgements as plain text: a row a measure, a column a model."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pupil_training.evaluate import Counted, interval
 from pupil_training.judge.judgement import Judgement
-from pupil_training.shifts import Shifted
+
+if TYPE_CHECKING:
+    from pupil_training.shifts import Shifted
 
 Column = list[str]
 
@@ -39,7 +42,7 @@ HONESTY: Mapping[str, str] = {
 }
 
 
-def shift_table(judgements: Sequence[Judgement], shifted: Sequence[Sequence[Shifted]]) -> str:
+def shift_table(judgements: Sequence[Judgement], shifted: "Sequence[Sequence[Shifted]]") -> str:
     """Accuracy with its interval under each shift: a row a strength, a column a model."""
     rows = [["as they are", *(_with_interval(each.accuracy) for each in judgements)]]
     for same in zip(*shifted, strict=True):

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pupil_training.evaluate import Counted, interval
 from pupil_training.report.parts import Part
 
-MOST_IN_MATRIX, MOST_IN_LIST = 20, 30  # classes
+MOST_IN_MATRIX, MOST_IN_LIST = 20, 20  # classes
+SHORT = 3  # letters of a name that a column has room for
 
 Counts = NDArray[np.int64]
 
@@ -25,7 +26,8 @@ def confusion_part(counts: Counts, classes: Sequence[str]) -> Part:
     shown = most_confused(counts, MOST_IN_MATRIX)
     largest = int(counts.sum(axis=1).max())
     rows = [(classes[true], [_cell(counts, true, given, largest) for given in shown]) for true in shown]
-    return {"names": [classes[i] for i in shown], "rows": rows, "of": len(classes)}
+    names = [classes[place] for place in shown]
+    return {"names": names, "long": max(map(len, names)) > SHORT, "rows": rows, "of": len(classes)}
 
 
 def most_confused(counts: Counts, most: int) -> list[int]:

@@ -19,13 +19,13 @@ LEFT = 0.12  # the share of a shift's curve that its scale takes; page.css puts 
 def loss_curve(series: Mapping[str, Series]) -> Figure:
     """The loss that was minimised; where it has several terms, each of them too."""
     figure, axes = _chart("loss")
-    terms = [name for name in series if name not in ("loss", "learning_rate", "validation_accuracy")]
+    terms = [name for name in series if name not in ("loss", "learning_rate") and not name.startswith("validation")]
     axes.plot(*series["loss"], color=color(0), label="sum")
     if len(terms) > 1:
         for place, name in enumerate(terms, start=1):
             axes.plot(*series[name], color=color(place), linewidth=1, label=name)
         axes.legend()
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=min(0, *axes.get_ylim()))
     return figure
 
 

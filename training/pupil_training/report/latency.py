@@ -11,11 +11,11 @@ from pupil_training.devices import usable_cores
 from pupil_training.judge.candidate import Candidate
 
 WARM_UP, LEAST, MOST = 5, 20, 500  # answers
-ENOUGH = 1.0  # seconds
+ENOUGH = 0.5  # seconds
 
 
 def latency(candidate: Candidate) -> float:
-    """Median seconds from uint8 pixels to logits, one image at a time, over a second or `MOST` answers."""
+    """Median seconds from uint8 pixels to logits, one image at a time, over `ENOUGH` seconds or `MOST` answers."""
     image = torch.zeros(1, candidate.data.height, candidate.data.width, candidate.data.channels, dtype=torch.uint8)
     for _ in range(WARM_UP):
         candidate.logits(image)
