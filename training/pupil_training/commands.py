@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -25,6 +26,12 @@ def brought_by(extra: str, what: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise NotInstalled(f"{what} needs {error.name}: pip install 'pupil[{extra}]'") from None
+
+
+def check_place(file: Path) -> None:
+    """Refuses a file that could not be written, before the work that it is to hold is done."""
+    if not file.absolute().parent.is_dir():
+        raise click.ClickException(f"{file}: its folder does not exist")
 
 
 def wait_briefly() -> None:

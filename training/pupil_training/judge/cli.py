@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pupil_training.commands import one_line_errors, wait_briefly
+from pupil_training.commands import brought_by, check_place, one_line_errors, wait_briefly
 
 if TYPE_CHECKING:
     from pupil_training.judge.judgement import Judgement
@@ -29,17 +29,24 @@ def evaluate(
     """
     if picture and not shifts:
         raise click.ClickException("--picture draws the shifts: add --shifts")
+    if picture:
+        check_place(picture)
     with one_line_errors():
         wait_briefly()
+        from pupil_training.files import written_whole
         from pupil_training.judge.judgement import judge
         from pupil_training.judge.load import Exam, load_candidate
 
+        if picture:
+            with brought_by("report", "--picture"):
+                from pupil_training.report.shift_figure import shift_sheet
         candidates = [load_candidate(path, overrides) for path in paths]  # all of them, before the first is judged
         exam = Exam(split)
         judgements = [judge(candidate, exam) for candidate in candidates]
         shifted = [_shifted(each) for each in judgements] if shifts else []
         if picture:
-            _draw(judgements, shifted, picture)
+            with written_whole(picture) as file:
+                shift_sheet(judgements, shifted).savefig(file, format="png", dpi=150)
     click.echo(_json(judgements, shifted) if as_json else _text(judgements, shifted))
 
 
@@ -48,16 +55,6 @@ def _shifted(judgement: "Judgement") -> "list[Shifted]":
 
     what = f"shifts of {judgement.candidate.path}"
     return list(tqdm(judgement.shifted(), what, unit="shift", leave=False, disable=None))
-
-
-def _draw(judgements: "list[Judgement]", shifted: "list[list[Shifted]]", picture: Path) -> None:
-    from pupil_training.commands import brought_by
-    from pupil_training.files import written_whole
-
-    with brought_by("report", "--picture"):
-        from pupil_training.report.shift_figure import shift_sheet
-    with written_whole(picture) as file:
-        shift_sheet(judgements, shifted).savefig(file, format="png", dpi=150)
 
 
 def _json(judgements: "list[Judgement]", shifted: "list[list[Shifted]]") -> str:

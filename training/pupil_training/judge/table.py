@@ -9,7 +9,13 @@ from pupil_training.judge.judgement import Judgement
 if TYPE_CHECKING:
     from pupil_training.shifts import Shifted
 
-Column = list[str]
+Row = list[str]
+HONESTY: Mapping[str, str] = {  # by its key in `evaluate.calibration`
+    "nll": "NLL",
+    "brier": "Brier score",
+    "ece": "ECE",
+    "ece_equal_mass": "ECE, bins of equal mass",
+}
 
 
 def comparison(judgements: Sequence[Judgement]) -> str:
@@ -34,14 +40,6 @@ def comparison(judgements: Sequence[Judgement]) -> str:
     return aligned([[head, *(str(each.candidate.path) for each in judgements)], *cells])
 
 
-HONESTY: Mapping[str, str] = {
-    "nll": "NLL",
-    "brier": "Brier score",
-    "ece": "ECE",
-    "ece_equal_mass": "ECE, bins of equal mass",
-}
-
-
 def shift_table(judgements: Sequence[Judgement], shifted: "Sequence[Sequence[Shifted]]") -> str:
     """Accuracy with its interval under each shift: a row a strength, a column a model."""
     rows = [["as they are", *(_with_interval(each.accuracy) for each in judgements)]]
@@ -64,7 +62,7 @@ def p_value(judgement: Judgement, first: Judgement) -> str:
     return f"{discordant.p_value:.3g} (right alone: {discordant.only_second} to {discordant.only_first})"
 
 
-def aligned(rows: Sequence[Column]) -> str:
+def aligned(rows: Sequence[Row]) -> str:
     """Columns as wide as their widest cell, the first to the left, with a line below the heads."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []

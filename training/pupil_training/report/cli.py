@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pupil_training.commands import brought_by, one_line_errors, wait_briefly
+from pupil_training.commands import brought_by, check_place, one_line_errors, wait_briefly
 
 
 @click.command(epilog="\b\nExample:\n  pupil report runs/teacher runs/student --output report.html --shifts")
@@ -18,6 +18,7 @@ def report(paths: tuple[Path, ...], output: Path, split: str, overrides: tuple[s
 
     The page needs no network and no other file. Models are compared with the first one.
     """
+    check_place(output)
     with one_line_errors():
         wait_briefly()
         with brought_by("report", "pupil report"):

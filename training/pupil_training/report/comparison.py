@@ -44,7 +44,7 @@ def comparison_part(entries: Sequence[Entry]) -> Part:
     ]
     first = entries[0].judgement
     if len(entries) > 1 and first is not None:
-        rows.append(("McNemar's p", _judged(entries, lambda each: _against(each, first))))
+        rows.append(("McNemar’s p", _judged(entries, lambda each: _against(each, first))))
     shown = [each.accuracy for _, each in entries if each is not None]
     return {"rows": rows, "ranges": _ranges(entries), "first": _floor(shown), "machine": machine()}
 
