@@ -74,8 +74,10 @@ def _listed(*notes: str) -> str:
 
 
 def _times_less(number: float, first: float) -> str:
-    """How many times less than the first one, where it is another number."""
-    return f"÷ {first / number:.2g}" if number < first else f"× {number / first:.2g}" if number > first else ""
+    """How many times less or more than the first one, where it is another number."""
+    if 0 < number < first:
+        return f"÷ {first / number:.2g}"
+    return f"× {number / first:.2g}" if 0 < first < number else ""
 
 
 def _judged(entries: Sequence[Entry], cell: Callable[[Judgement], Cell]) -> list[Cell]:

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pupil_training.evaluate import Counted, interval
 from pupil_training.report.learning import Series
-from pupil_training.report.svg import LINE, MUTED, color, styled
+from pupil_training.report.svg import LINE, MUTED, series_colour, styled
 from pupil_trust import ReliabilityBin
 
 WIDTH, HEIGHT = 3.6, 2.3  # inches
@@ -20,10 +20,10 @@ def loss_curve(series: Mapping[str, Series]) -> Figure:
     """The loss that was minimised; where it has several terms, each of them too."""
     figure, axes = _chart("loss")
     terms = [name for name in series if name not in ("loss", "learning_rate") and not name.startswith("validation")]
-    axes.plot(*series["loss"], color=color(0), label="sum")
+    axes.plot(*series["loss"], color=series_colour(0), label="sum")
     if len(terms) > 1:
         for place, name in enumerate(terms, start=1):
-            axes.plot(*series[name], color=color(place), linewidth=1, label=name)
+            axes.plot(*series[name], color=series_colour(place), linewidth=1, label=name)
         axes.legend()
     axes.set_ylim(bottom=min(0, *axes.get_ylim()))
     return figure
@@ -32,7 +32,7 @@ def loss_curve(series: Mapping[str, Series]) -> Figure:
 @styled
 def rate_curve(series: Series) -> Figure:
     figure, axes = _chart("learning rate")
-    axes.plot(*series, color=color(0))
+    axes.plot(*series, color=series_colour(0))
     axes.set_ylim(bottom=0)
     return figure
 
@@ -41,7 +41,7 @@ def rate_curve(series: Series) -> Figure:
 def accuracy_curve(series: Series) -> Figure:
     """Validation accuracy, each measurement a dot."""
     figure, axes = _chart("validation accuracy")
-    axes.plot(*series, color=color(0), marker="o", markersize=3)
+    axes.plot(*series, color=series_colour(0), marker="o", markersize=3)
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}%")
     return figure
 
@@ -54,12 +54,16 @@ def reliability_diagram(bins: Sequence[ReliabilityBin]) -> Figure:
     top.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     confidence = [each.confidence for each in bins]
     share = [each.count / sum(one.count for one in bins) for each in bins]
-    top.vlines(confidence, *zip(*(each.interval for each in bins), strict=True), color=color(0), alpha=0.5)
+    top.vlines(confidence, *zip(*(each.interval for each in bins), strict=True), color=series_colour(0), alpha=0.5)
     top.scatter(
-        confidence, [each.accuracy for each in bins], [10 + 60 * each for each in share], color=color(0), zorder=3
+        confidence,
+        [each.accuracy for each in bins],
+        [10 + 60 * each for each in share],
+        color=series_colour(0),
+        zorder=3,
     )
     top.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), ylabel="accuracy")
-    below.bar(confidence, share, width=0.03, color=color(0), alpha=0.5)
+    below.bar(confidence, share, width=0.03, color=series_colour(0), alpha=0.5)
     below.set(ylim=(0, 1), xlabel="confidence", ylabel="images")
     for axis in (top.yaxis, below.yaxis, below.xaxis):
         axis.set_major_formatter(PercentFormatter(1))
@@ -81,8 +85,8 @@ def draw_shift(axes: Axes, written: Sequence[str], models: Sequence[Sequence[Cou
     places = range(len(written))
     for number, counted in enumerate(models):
         low, high = zip(*map(interval, counted), strict=True)
-        axes.fill_between(places, low, high, color=color(number), alpha=0.12, linewidth=0)
-        axes.plot(places, [each.share for each in counted], color=color(number), marker="o", markersize=3)
+        axes.fill_between(places, low, high, color=series_colour(number), alpha=0.12, linewidth=0)
+        axes.plot(places, [each.share for each in counted], color=series_colour(number), marker="o", markersize=3)
     axes.set_xticks(places, written)
     axes.set(xlim=(-0.5, len(written) - 0.5), ylim=(0, 1.03))
     axes.yaxis.set_major_formatter(PercentFormatter(1))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pupil_training.judge.judgement import Judgement
 from pupil_training.report.figures import draw_shift
-from pupil_training.report.svg import LINE, MUTED, color, styled
+from pupil_training.report.svg import LINE, MUTED, series_colour, styled
 from pupil_training.report.under_shift import shift_rows
 from pupil_training.shifts import SHIFTS, Shifted
 
@@ -28,7 +28,7 @@ def shift_sheet(judgements: Sequence[Judgement], shifted: Sequence[Sequence[Shif
             _show(figure.add_subplot(grid[place, column]), pixels, written)
         figure.axes[-len(row.written)].set_ylabel(row.shift.name)
         draw_shift(figure.add_subplot(grid[place, MOST:]), row.written, row.models)
-    lines = [Line2D([], [], color=color(place), marker="o", markersize=3) for place in range(len(judgements))]
+    lines = [Line2D([], [], color=series_colour(place), marker="o", markersize=3) for place in range(len(judgements))]
     figure.legend(lines, [str(each.candidate.path) for each in judgements], loc="outside upper right", ncols=4)
     return figure
 

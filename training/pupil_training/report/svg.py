@@ -54,7 +54,7 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
     return drawn
 
 
-def color(place: int) -> str:
+def series_colour(place: int) -> str:
     """The colour of the model, or the line, at this place."""
     return SERIES[place % len(SERIES)]
 
