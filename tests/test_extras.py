@@ -59,9 +59,13 @@ def test_with_the_base_install_the_client_opens_and_every_other_verb_says_what_b
     listed = run(base / "pupil", "--help")
     assert listed.returncode == 0
     assert "label" in listed.stdout
-    for verb, extra in (("train", "training"), ("export", "export"), ("serve", "server")):
-        arguments = {"train": ["digits_teacher"], "export": ["/", "--repository", "/"], "serve": ["--repository", "/"]}
-        answer = run(base / "pupil", verb, *arguments[verb])
+    for arguments, extra in (
+        (["train", "digits_teacher"], "training"),
+        (["report", "/", "--output", "/report.html"], "report"),
+        (["export", "/", "--repository", "/"], "export"),
+        (["serve", "--repository", "/"], "server"),
+    ):
+        answer = run(base / "pupil", *arguments)
         assert answer.returncode == 1
         assert f"pip install 'pupil[{extra}]'" in answer.stderr
         assert "Traceback" not in answer.stderr

@@ -66,12 +66,13 @@ def test_every_help_ends_with_an_example(verb):
 def test_the_verbs_stand_in_the_order_of_the_work():
     lines = pupil("--help").stdout.partition("Commands:")[2].splitlines()
     verbs = [line.split()[0] for line in lines if line.startswith("  ") and not line.startswith("   ")]
-    assert verbs[:12] == [
+    assert verbs[:13] == [
         "augment",
         "train",
         "distill",
         "self-train",
         "evaluate",
+        "report",
         "export",
         "serve",
         "classify",
@@ -82,16 +83,17 @@ def test_the_verbs_stand_in_the_order_of_the_work():
     ]
 
 
-@pytest.mark.parametrize("verb", ["train", "export", "serve", "models describe"])
+@pytest.mark.parametrize("verb", ["train", "report", "export", "serve", "models describe"])
 def test_a_part_whose_dependencies_are_missing_says_what_brings_them(verb, tmp_path):
     """The module that runs when a heavy import is missing stands first on the path."""
     for name in ("torch", "onnx", "onnxruntime", "numpy", "pydantic", "grpc_health", "tomllib"):
         (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('none', name='{name}')")
     (tmp_path / "run").mkdir()
-    arguments = {"train": ["digits_teacher"], "export": [tmp_path / "run", "--repository", tmp_path],
+    arguments = {"train": ["digits_teacher"], "report": [tmp_path / "run", "--output", tmp_path / "report.html"],
+                 "export": [tmp_path / "run", "--repository", tmp_path],
                  "serve": ["--repository", tmp_path], "models describe": ["lenet5"]}[verb]  # fmt: skip
     done = pupil_process(*verb.split(), *arguments, path=tmp_path)
-    extra = {"export": "export", "serve": "server"}.get(verb, "training")
+    extra = {"export": "export", "serve": "server", "report": "report"}.get(verb, "training")
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: pupil {verb} needs ")
     assert done.stderr.endswith(f": pip install 'pupil[{extra}]'\n")

@@ -1,5 +1,6 @@
-"""`pupil train`, `distill` and `evaluate` as a user meets them."""
+"""`pupil train`, `distill`, `evaluate` and `report` as a user meets them."""
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +8,14 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
 
-from pupil_training.cli import distill, evaluate, train
+from pupil_training.cli import distill, train
+from pupil_training.commands import brought_by
+from pupil_training.errors import NotInstalled
 from pupil_training.evaluate import logits_of
+from pupil_training.judge.cli import evaluate
+from pupil_training.report.cli import report
 from pupil_training.runs import Run, load_run
 
 SMALL = ["steps=12", "batch_size=8", "eval_every=6", "data.validation=0.2", "data.calibration=0.2"]
@@ -38,7 +43,7 @@ def test_train_then_distill_then_evaluate(invoke: Invoke, tiny_recipe: Path, tea
     assert told.stdout == "student\n"
     assert "loss = 0.1 · CE(labels) + 0.9 · 2.0² · KL(teacher ‖ student)" in told.stderr
     reports = [json.loads(line) for line in invoke(evaluate, "runs/tiny", "student", "--json").stdout.splitlines()]
-    assert [report["run"] for report in reports] == ["runs/tiny", "student"]
+    assert [report["path"] for report in reports] == ["runs/tiny", "student"]
     assert "agreement" not in reports[0]
     assert (reports[1]["teacher"], reports[1]["agreement"]["of"]) == ("teacher", 30)
 
@@ -48,13 +53,16 @@ def test_evaluate_says_what_scikit_learn_says(invoke: Invoke, teacher_run: Run) 
     images = teacher_run.load_split("test")
     assert images.labels is not None
     run = load_run(teacher_run.folder)
-    scores = (logits_of(run.model, images.images).double() / run.model.temperature.item()).softmax(1).numpy()
-    labels = images.labels.numpy()
-    assert report["accuracy"] == {"right": accuracy_score(labels, scores.argmax(1), normalize=False), "of": 30}
-    assert report["nll"] == pytest.approx(log_loss(labels, scores))
+    logits, labels = logits_of(run.model, images.images).double(), images.labels.numpy()
+    for found, temperature in ((report, run.model.temperature.item()), (report["uncalibrated"], 1.0)):
+        scores = (logits / temperature).softmax(1).numpy()
+        assert found["nll"] == pytest.approx(log_loss(labels, scores))
+        assert found["brier"] == pytest.approx(brier_score_loss(labels, scores, scale_by_half=False))
+        assert 0 <= found["ece_equal_mass"] <= 1
+    assert report["accuracy"] == {"right": accuracy_score(labels, logits.argmax(1), normalize=False), "of": 30}
     low, high = report["interval"]
     assert 0 < low < report["accuracy"]["right"] / 30 <= high <= 1
-    assert "of 30 test images, NLL" in invoke(evaluate, teacher_run.folder).stdout
+    assert "30 test images" in invoke(evaluate, teacher_run.folder).stdout
 
 
 def test_evaluate_judges_only_what_has_labels(invoke: Invoke, teacher_run: Run) -> None:
@@ -62,6 +70,12 @@ def test_evaluate_judges_only_what_has_labels(invoke: Invoke, teacher_run: Run) 
         "Error: the pool split has no labels to judge by\n"
     )
     assert "'exam' is not a split" in invoke(evaluate, teacher_run.folder, "--split", "exam").stderr
+
+
+def test_a_library_that_is_missing_is_answered_with_the_line_that_installs_it() -> None:
+    answer = r"drawing needs no_such_library: pip install 'pupil\[report\]'"
+    with pytest.raises(NotInstalled, match=answer), brought_by("report", "drawing"):
+        importlib.import_module("no_such_library")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +89,8 @@ def test_evaluate_judges_only_what_has_labels(invoke: Invoke, teacher_run: Run) 
         (distill, ["tiny.toml"], "names no teacher: add distill.teacher=RUN"),
         (distill, ["tiny.toml", "distill.teacher=nowhere", *SMALL], "nowhere: not a run"),
         (evaluate, ["nowhere"], "nowhere: not a run"),
+        (evaluate, ["nowhere", "--picture", "shifts.png"], "--picture draws the shifts: add --shifts"),
+        (report, ["nowhere", "--output", "report.html"], "nowhere: not a run"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(
@@ -87,7 +103,7 @@ def test_a_mistake_is_answered_in_one_line(
     assert told.stdout == ""
 
 
-@pytest.mark.parametrize("command", [train, distill, evaluate])
+@pytest.mark.parametrize("command", [train, distill, evaluate, report])
 def test_every_help_ends_with_an_example(invoke: Invoke, command: click.Command) -> None:
     *_, head, example = invoke(command, "--help").stdout.splitlines()
     assert head.strip() == "Example:"

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from pupil_training.errors import RecipeError, RunError
 from pupil_training.evaluate import logits_of
-from pupil_training.judge import evaluate_run
+from pupil_training.judge.judgement import facts, judge
+from pupil_training.judge.load import Exam, load_candidate
 from pupil_training.loop import train
 from pupil_training.models import InputSize, build_net
 from pupil_training.models.knn import SMOOTHING, NearestNeighbours
@@ -25,6 +27,12 @@ from pupil_training.settings import ModelSettings
 
 MakeRecipe = Callable[..., Recipe]
 KNN = {"name": "knn", "neighbours": 3}
+
+
+def judged(folder: Path) -> dict[str, Any]:
+    """What `pupil evaluate --json` says of one run."""
+    judgement = judge(load_candidate(folder), Exam("test"))
+    return facts(judgement, judgement)
 
 
 def neighbours(known: torch.Tensor, labels: list[int], *, k: int, classes: int, side: int = 1) -> NearestNeighbours:
@@ -169,7 +177,7 @@ def test_a_run_is_read_back_as_it_was_written(name: str, request: pytest.Fixture
     images = run.load_split("test").images
     assert torch.equal(logits_of(again.model, images), logits_of(run.model, images))
     assert again.model.temperature == run.model.temperature
-    assert evaluate_run(run.folder, "test")["accuracy"]["of"] == 30
+    assert judged(run.folder)["accuracy"]["of"] == 30
 
 
 def test_a_finished_run_stands_in_the_way_unless_forced(recipe: MakeRecipe, tmp_path: Path) -> None:

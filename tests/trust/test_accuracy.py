@@ -1,13 +1,10 @@
-import math
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pupil_trust import equal_mass_calibration_error, expected_calibration_error, wilson_interval
+from pupil_trust import Discordant, mcnemar, wilson_interval
 
 
 @given(st.integers(1, 5000), st.data(), st.sampled_from([0.8, 0.95, 0.99]))
@@ -26,53 +23,37 @@ def test_an_impossible_count_is_refused() -> None:
         wilson_interval(5, 4)
 
 
-def test_calibration_error_of_four_images_worked_by_hand() -> None:
-    confidence, correct = [0.6, 0.7, 0.9, 1.0], [True, False, True, True]
-    # Halves (0, 0.5] and (0.5, 1]: all four in one, mean confidence 0.8, accuracy 0.75.
-    assert expected_calibration_error(confidence, correct, bins=2) == pytest.approx(0.05)
-    # Equal mass: 0.6 and 0.7 against 1 of 2, 0.9 and 1.0 against 2 of 2.
-    assert equal_mass_calibration_error(confidence, correct, bins=2) == pytest.approx((0.15 + 0.05) / 2)
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_the_p_value_is_scipys_exact_binomial(only_first: int, only_second: int) -> None:
+    count = only_first + only_second
+    reference = binomtest(only_first, count, 0.5).pvalue if count else 1.0
+    assert Discordant(only_first, only_second).p_value == pytest.approx(reference, rel=1e-9)
 
 
-def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
-    # (0, 0.5] holds 0.25 and 0.5, whose gaps cancel; were 0.5 above, they would add up.
-    assert expected_calibration_error([0.25, 0.5], [False, True], bins=2) == pytest.approx(0.125)
-    assert expected_calibration_error([0.25, 0.5001], [False, True], bins=2) == pytest.approx(0.375, abs=1e-4)
+def test_two_models_on_eight_images_worked_by_hand() -> None:
+    first = np.array([1, 1, 1, 1, 1, 1, 0, 0], dtype=bool)
+    second = np.array([1, 0, 0, 0, 0, 0, 1, 0], dtype=bool)
+    found = mcnemar(first, second)
+    assert found == Discordant(only_first=5, only_second=1)
+    # 6 coins that fall 5 to 1 or more unevenly, on either side: 2 · (6 + 1) of 64.
+    assert found.p_value == pytest.approx(14 / 64)
+    assert mcnemar(second, first).p_value == found.p_value
 
 
-Error = Callable[..., float]
+def test_models_that_are_right_on_the_same_images_do_not_differ() -> None:
+    right = np.array([True, False, True])
+    assert mcnemar(right, right).p_value == 1.0
+    assert Discordant(7, 7).p_value == 1.0
 
 
-@pytest.mark.parametrize("error", [expected_calibration_error, equal_mass_calibration_error])
-def test_calibration_error_does_not_depend_on_the_order_even_with_ties(error: Error) -> None:
-    random = np.random.default_rng(0)
-    confidence, correct = random.integers(0, 6, 200) / 5, random.random(200) < 0.6
-    order = random.permutation(200)
-    assert error(confidence[order], correct[order]) == pytest.approx(error(confidence, correct), abs=1e-12)
-
-
-@pytest.mark.parametrize("error", [expected_calibration_error, equal_mass_calibration_error])
-def test_honest_confidences_have_a_small_calibration_error_and_boasting_ones_a_large_one(error: Error) -> None:
-    random = np.random.default_rng(1)
-    chance = random.uniform(0.3, 1.0, 20000)
-    correct = random.random(20000) < chance
-    assert error(chance, correct) < 0.02
-    assert error(np.sqrt(chance), correct) == pytest.approx(np.mean(np.sqrt(chance) - chance), abs=0.02)
-
-
-@pytest.mark.parametrize("error", [expected_calibration_error, equal_mass_calibration_error])
 @pytest.mark.parametrize(
-    ("confidence", "correct", "bins", "message"),
+    ("first", "second", "message"),
     [
-        ([], [], 15, "empty"),
-        ([math.nan], [True], 15, "NaN or infinity at index 0"),
-        ([0.5], [True, False], 15, "one an image"),
-        ([0.5], [1], 15, "true or false"),
-        ([0.5], [True], 0, "0 bins"),
+        ([True], [True, False], "first has 1 images, second 2"),
+        ([1], [True], "first holds int64; true or false"),
+        ([True], [[True]], "second has the shape"),
     ],
 )
-def test_bad_confidences_are_refused(
-    error: Error, confidence: list[float], correct: list[bool], bins: int, message: str
-) -> None:
+def test_answers_that_cannot_be_compared_are_refused(first: list[bool], second: list[bool], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        error(confidence, correct, bins)
+        mcnemar(first, second)

@@ -1,14 +1,12 @@
-"""`pupil train`, `pupil distill`, `pupil self-train` and `pupil evaluate`."""
+"""`pupil train`, `pupil distill` and `pupil self-train`."""
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pupil_training.one_line_errors import one_line_errors
+from pupil_training.commands import one_line_errors, wait_briefly
 
 if TYPE_CHECKING:
     from pupil_training.recipe import Recipe
@@ -69,7 +67,7 @@ def self_train(recipe: str, overrides: tuple[str, ...], out: Path | None, resume
     on with --resume, between rounds and inside one.
     """
     with one_line_errors():
-        _wait_briefly()
+        wait_briefly()
         from pupil_training.recipe import load_recipe
         from pupil_training.selftrain import self_train as run_rounds
 
@@ -79,26 +77,8 @@ def self_train(recipe: str, overrides: tuple[str, ...], out: Path | None, resume
         click.echo(best.folder)
 
 
-@click.command(epilog="\b\nExample:\n  pupil evaluate runs/teacher runs/student --json")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=click.Path(path_type=Path))
-@click.option("--split", default="test", show_default=True, help="train, validation, calibration or test.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a run.")
-def evaluate(runs: tuple[Path, ...], split: str, as_json: bool) -> None:
-    """Accuracy with its 95 % interval, calibration, and agreement with the teacher.
-
-    The only place where training reads the test split.
-    """
-    with one_line_errors():
-        _wait_briefly()
-        from pupil_training.judge import evaluate_run
-
-        for folder in runs:
-            report = evaluate_run(folder, split)
-            click.echo(json.dumps(report) if as_json else _sentence(report))
-
-
 def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> None:
-    _wait_briefly()
+    wait_briefly()
     from pupil_training.loop import train
     from pupil_training.objectives.formula import formula
 
@@ -109,23 +89,3 @@ def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> Non
     seconds = run.result["seconds"]
     click.echo(f"{right['right']} of {right['of']} validation images right after {seconds:.0f} s", err=True)
     click.echo(run.folder)
-
-
-def _wait_briefly() -> None:
-    """Lets torch's threads spin only shortly while they wait for each other.
-
-    With libgomp's 300,000 turns a step took thirty times as long beside other work on the same cores; without
-    any, Linux wakes the threads on one core. It is read once, when torch is loaded.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-
-def _sentence(report: dict[str, Any]) -> str:
-    counted, (low, high) = report["accuracy"], report["interval"]
-    share = counted["right"] / counted["of"]
-    line = f"{report['run']}: {share:.2%} ({low:.2%} to {high:.2%}) of {counted['of']} {report['split']} images, "
-    line += f"NLL {report['nll']:.4f}, ECE {report['ece']:.4f}"
-    if "agreement" in report:
-        same = report["agreement"]["right"] / report["agreement"]["of"]
-        line += f", agrees with {report['teacher']} on {same:.2%}, KL {report['kl']:.4f}"
-    return line

@@ -19,3 +19,11 @@ class RunError(TrainingError):
 
 class TeacherError(TrainingError):
     """A bundle or a server that does not teach, or kept answers that are damaged or somebody else's."""
+
+
+class BundleError(TrainingError):
+    """A bundle that is missing, damaged, or says too little about its data."""
+
+
+class NotInstalled(TrainingError):
+    """A library that only some commands need."""

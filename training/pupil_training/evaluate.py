@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pupil_training.pixels import to_pixels
-from pupil_trust import expected_calibration_error, wilson_interval
+from pupil_trust import brier_score, equal_mass_calibration_error, expected_calibration_error, wilson_interval
 
 Metrics = Mapping[str, Any]
+MOST_AT_ONCE = 4_000_000  # values of pixels; a VGG needs about 1 GB for as many
 
 
 class Counted(NamedTuple):
@@ -22,6 +23,11 @@ class Counted(NamedTuple):
     @property
     def share(self) -> float:
         return self.right / self.of
+
+
+def batch_for(images: Tensor) -> int:
+    """How many of these images (N, H, W, C) are computed at once: few where they are large, at most 1000."""
+    return max(4, min(1000, MOST_AT_ONCE // images[0].numel()))
 
 
 def logits_of(model: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
@@ -49,13 +55,19 @@ def shares(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> dic
 
 
 def calibration(logits: Tensor, labels: Tensor, temperature: float) -> dict[str, float]:
-    """Negative log-likelihood in nats and expected calibration error, of softmax(logits / temperature)."""
+    """How honest softmax(logits / temperature) is.
+
+    `nll`, the negative log-likelihood in nats; `brier`, the Brier score; `ece` and `ece_equal_mass`, the expected
+    calibration error over 15 bins.
+    """
     log_scores = F.log_softmax(logits.double() / temperature, dim=1)
     confidence, predicted = log_scores.exp().max(1)
     correct = (predicted == labels).numpy()
     return {
         "nll": F.nll_loss(log_scores, labels).item(),
-        "ece": float(expected_calibration_error(confidence.numpy(), correct, bins=15)),
+        "brier": brier_score(log_scores.exp().numpy(), labels.numpy()),
+        "ece": expected_calibration_error(confidence.numpy(), correct),
+        "ece_equal_mass": equal_mass_calibration_error(confidence.numpy(), correct),
     }
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pupil_training.one_line_errors import one_line_errors
+from pupil_training.commands import one_line_errors
 
 
 @click.command(

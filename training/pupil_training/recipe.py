@@ -125,6 +125,14 @@ def parse_recipe(values: Mapping[str, Any], source: str) -> Recipe:
         raise RecipeError(f"{source}: {_explain(error)}") from None
 
 
+def override_data(data: DataSettings, overrides: Sequence[str]) -> DataSettings:
+    """Other settings of the data, `key=value` without the group's name. Raises RecipeError as `load_recipe` does."""
+    values: dict[str, Any] = {"data": data.model_dump(mode="json")}
+    for words in overrides:
+        override(values, f"data.{words}")
+    return parse_recipe(values, "--data").data
+
+
 def find_recipe(recipe: str | Path) -> Path:
     """The file of a recipe that is given as a path or as the name of a shipped one."""
     if (path := Path(recipe)).is_file():

@@ -1,12 +1,37 @@
-"""How sure a measured accuracy is, and how honest the confidences are."""
+"""How sure a measured accuracy is, and whether two models' differ."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
+from numpy.typing import ArrayLike
+from scipy.special import bdtr, ndtri
 
-from pupil_trust.arrays import confidences, one_each, share
+from pupil_trust.arrays import right_or_wrong, share
+
+
+class Discordant(NamedTuple):
+    """The images on which one of two models is right and the other wrong."""
+
+    only_first: int
+    only_second: int
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's (1947) exact two-sided p-value: how likely a difference this large is between equals."""
+        count = sum(self)
+        return min(1.0, 2 * float(bdtr(min(self), count, 0.5))) if count else 1.0
+
+
+def mcnemar(first: ArrayLike, second: ArrayLike) -> Discordant:
+    """Compares two models on the same images: `first` and `second`, both bool (N,), say where each is right.
+
+    Images that both get right or both get wrong say nothing about the difference and do not count.
+    """
+    one, other = right_or_wrong(first, "first"), right_or_wrong(second, "second")
+    if one.shape != other.shape:
+        raise ValueError(f"first has {len(one)} images, second {len(other)}; the same images are wanted")
+    return Discordant(int(np.sum(one & ~other)), int(np.sum(other & ~one)))
 
 
 def wilson_interval(right: int, of: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -22,37 +47,3 @@ def wilson_interval(right: int, of: int, confidence: float = 0.95) -> tuple[floa
     low = 0.0 if right == 0 else middle - half  # exact at both ends, where rounding would leave 1e-17
     high = 1.0 if right == of else middle + half
     return low, high
-
-
-def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy over bins of equal width, weighted by size (Guo et al. 2017, eq. 3).
-
-    `confidence` (N,), `correct` (N,) bool. Bins are closed to the right, the first one on both sides.
-    """
-    numbers, right = _checked(confidence, correct, bins)
-    bin_of = np.clip(np.ceil(numbers * bins).astype(np.int64) - 1, 0, bins - 1)
-    return _mean_gap(numbers, right, bin_of)
-
-
-def equal_mass_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
-    """The same gap over bins of equal counts, which does not depend on one crowded bin (Nixon et al. 2019).
-
-    Equal confidences share a bin, so the order of the images does not matter.
-    """
-    numbers, right = _checked(confidence, correct, bins)
-    rank = np.searchsorted(np.sort(numbers), numbers, side="left")
-    return _mean_gap(numbers, right, rank * bins // len(numbers))
-
-
-def _mean_gap(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bin_of: NDArray[np.int64]) -> float:
-    excess = np.bincount(bin_of, weights=confidence - correct)
-    return float(np.abs(excess).sum() / len(confidence))
-
-
-def _checked(confidence: ArrayLike, correct: ArrayLike, bins: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    numbers = confidences(confidence)
-    if not len(numbers):
-        raise ValueError("confidence is empty; at least one image is wanted")
-    if bins < 1:
-        raise ValueError(f"{bins} bins; at least one is wanted")
-    return numbers, one_each(numbers, correct)

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
+from pupil_trust.arrays import places_in
+
 COLDEST, HOTTEST = 0.01, 100.0
 
 
@@ -48,13 +50,9 @@ def _mean_loss(logits: NDArray[np.float64], labels: NDArray[np.int64], temperatu
 
 
 def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    numbers, classes = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    numbers = np.asarray(logits, dtype=np.float64)
     if numbers.ndim != 2 or numbers.shape[0] == 0 or numbers.shape[1] < 2:
         raise ValueError(f"logits have the shape {numbers.shape}; at least one image and two classes are wanted")
-    if classes.shape != numbers.shape[:1] or not np.issubdtype(classes.dtype, np.integer):
-        raise ValueError(f"labels are {classes.dtype} {classes.shape}; {numbers.shape[0]} whole numbers are wanted")
     if not np.isfinite(numbers).all():
         raise ValueError("logits hold NaN or infinity")
-    if classes.min() < 0 or classes.max() >= numbers.shape[1]:
-        raise ValueError(f"labels run from {classes.min()} to {classes.max()}; 0 to {numbers.shape[1] - 1} is wanted")
-    return numbers, classes.astype(np.int64)
+    return numbers, places_in(labels, *numbers.shape)

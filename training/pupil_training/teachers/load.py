@@ -6,10 +6,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pupil_training.bundles import find_bundle
 from pupil_training.errors import RunError
 from pupil_training.models import Classifier
 from pupil_training.runs import differing_classes
-from pupil_training.teachers.bundle_teacher import BundleTeacher, find_bundle
+from pupil_training.teachers.bundle_teacher import BundleTeacher
 from pupil_training.teachers.run_teacher import RunTeacher
 from pupil_training.teachers.teacher import FoundTeacher, Teacher
 

@@ -1,0 +1,48 @@
+"""Candidates by their paths, and the images that they are judged on."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from pupil_training.data import SPLITS, ImageSet, load_split
+from pupil_training.errors import DataError
+from pupil_training.judge.bundle_candidate import BundleCandidate
+from pupil_training.judge.candidate import Candidate
+from pupil_training.judge.run_candidate import run_candidate
+from pupil_training.recipe import override_data
+from pupil_training.runs import differing_classes
+from pupil_training.settings import DataSettings
+
+
+def load_candidate(path: Path, overrides: Sequence[str] = ()) -> Candidate:
+    """The run or the bundle in a folder; `overrides` are `key=value` for the settings of its data.
+
+    Raises RunError, BundleError, RecipeError for a mistyped override, NotInstalled for a bundle without onnxruntime.
+    """
+    candidate = BundleCandidate.load(path) if (path / "bundle.json").is_file() else run_candidate(path)
+    return replace(candidate, data=override_data(candidate.data, overrides)) if overrides else candidate
+
+
+class Exam:
+    """The images of one split, read once for all candidates whose data have the same settings."""
+
+    def __init__(self, split: str) -> None:
+        """Raises DataError where there is no split of this name."""
+        if split not in SPLITS:
+            raise DataError(f"'{split}' is not a split; the splits are {', '.join(SPLITS)}")
+        self.split = split
+        self._load = cache(self._read)
+
+    def images_for(self, candidate: Candidate) -> ImageSet:
+        """Raises DataError: none there, unlabelled, or of other classes than the candidate's."""
+        images = self._load(candidate.data)
+        if images.labels is None:
+            raise DataError(f"the {self.split} split has no labels to judge by")
+        if images.classes != candidate.classes:
+            differ = differing_classes(images.classes, candidate.classes, candidate.path)
+            raise DataError(f"{candidate.data.root}: {differ}")
+        return images
+
+    def _read(self, data: DataSettings) -> ImageSet:
+        return load_split(data, self.split)

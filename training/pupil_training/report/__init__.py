@@ -1,0 +1,1 @@
+"""One HTML page about some models. Opened by the command line, so nothing heavy here."""
