@@ -34,6 +34,7 @@ class OnnxModel:
     """A graph in ONNX Runtime, on the CPU."""
 
     def __init__(self, graph: bytes) -> None:
+        self.bytes = len(graph)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()  # its own default ignores the cores that we may use
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it would starve PyTorch's threads

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
@@ -11,11 +11,15 @@ from typing import Any
 
 from pupil_export.answers import OnnxModel
 from pupil_export.card import model_card
+from pupil_export.compress import compress
 from pupil_export.evidence import calibration_answers, certificates, measure
-from pupil_export.goldens import goldens
+from pupil_export.gate import DEFAULT_GATE, Gate
+from pupil_export.goldens import golden_file, goldens
 from pupil_export.graph import Served, export_graph
 from pupil_export.parity import check_parity
+from pupil_export.precisions import file_of, in_order
 from pupil_export.repository import FORMAT, check_name, new_version, write_bundle
+from pupil_export.speed import machine, milliseconds
 from pupil_export.splits import load_splits
 from pupil_export.teachers import teacher_of
 from pupil_training.data import ImageSet
@@ -30,14 +34,18 @@ def export(
     version: int | None = None,
     teacher: str | None = None,
     licence: str = "",
+    precisions: Sequence[str] = ("fp32",),
+    gate: Gate = DEFAULT_GATE,
 ) -> Path:
     """The folder of a new bundle, made from a finished run; it is there whole or not at all.
 
     `name` defaults to the recipe's, `version` to the next free one, `teacher` ("name" or "name/version") to the
-    bundle of the run's own teacher.
+    bundle of the run's own teacher. `precisions` are those of its graphs, fp32 always among them; `gate` says what
+    int8 may cost.
 
     Raises ExportError, and TrainingError where the run or its data cannot be read.
     """
+    precisions = in_order(precisions)
     run = load_run(run_folder)
     name = check_name(name or run.recipe.name)
     version = new_version(repository, name, version)
@@ -50,7 +58,7 @@ def export(
         "licence": licence,
         "code": installed_version("pupil"),
     }
-    facts, files = _content(run)
+    facts, files = _content(run, precisions, gate)
     facts = {**origin, **facts, "files": {path: sha256(content) for path, content in files.items()}}
     facts["fingerprint"] = fingerprint(facts)
     folder = repository / name / str(version)
@@ -59,21 +67,44 @@ def export(
     return folder
 
 
-def _content(run: Run) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What can be said about the exported model, and the files that prove it."""
+def _content(run: Run, precisions: Sequence[str], gate: Gate) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What can be said about the exported model in each precision, and the files that prove it."""
     splits = load_splits(run)
+    validation = splits["validation"]
     served = Served(run.model)
     graph = export_graph(served)
-    model = OnnxModel(graph)
-    parity = check_parity(served, model, splits["validation"].images.numpy())
-    files = {"model.onnx": graph, **goldens(model, splits["validation"])}
-    facts = {**_known(run, splits), "parity": asdict(parity), "certificates": []}
-    facts |= measure(model, splits, facts["temperature"])
-    if "calibration" in splits:
-        proof = calibration_answers(model, splits["calibration"], splits.get("pool"))
-        files["calibration.json"] = _json(proof)
-        facts["certificates"] = certificates(proof)
+    parity = check_parity(served, OnnxModel(graph), validation.images.numpy())
+    compressed = compress(run, served, graph, validation, precisions, gate)
+    graphs = {"fp32": graph, **{precision: each.graph for precision, each in compressed.items()}}
+    models = {precision: OnnxModel(each) for precision, each in graphs.items()}
+    files, said = goldens(models, validation), {}
+    for precision, model in models.items():
+        said[precision], its_files = _evidence(precision, model, splits, run.model.temperature.item())
+        files |= {file_of(precision, "model.onnx"): graphs[precision], **its_files}
+    facts = {**_known(run, splits), "parity": asdict(parity), "machine": machine(), **said["fp32"]}
+    facts["precisions"] = {precision: {**said[precision], **each.facts} for precision, each in compressed.items()}
     return facts, files
+
+
+def _evidence(
+    precision: str, model: OnnxModel, splits: Mapping[str, ImageSet], temperature: float
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What the graph of one precision gives, and the file that proves its certificates, if there are any."""
+    facts = {
+        "file": file_of(precision, "model.onnx"),
+        "bytes": model.bytes,
+        "goldens": golden_file(precision),
+        "calibration": None,
+        "certificates": [],
+        "milliseconds": milliseconds(model, splits["validation"].images.numpy()),
+        **measure(model, splits, temperature),
+    }
+    if "calibration" not in splits:
+        return facts, {}
+    proof = calibration_answers(model, splits["calibration"], splits.get("pool"))
+    facts["calibration"] = file_of(precision, "calibration.json")
+    facts["certificates"] = certificates(proof)
+    return facts, {facts["calibration"]: _json(proof)}
 
 
 def _known(run: Run, splits: Mapping[str, ImageSet]) -> dict[str, Any]:

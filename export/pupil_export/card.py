@@ -1,5 +1,6 @@
 """The model card of a bundle, written from nothing but its bundle.json (Mitchell et al. 2019)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pupil_trust import wilson_interval
@@ -9,7 +10,7 @@ Facts = dict[str, Any]
 
 def model_card(facts: Facts) -> str:
     """README.md of a bundle, in Markdown."""
-    sections = (_what, _input, _accuracy, _calibration, _certificates, _data, _limits, _use)
+    sections = (_what, _input, _accuracy, _precisions, _calibration, _certificates, _data, _limits, _use)
     return "\n\n".join(section(facts) for section in sections) + "\n"
 
 
@@ -60,38 +61,85 @@ def _share(right: int, of: int) -> str:
     return f"{right:,} | {of:,} | {right / of:.2%} | {low:.2%} to {high:.2%}"
 
 
+def _each(facts: Facts) -> dict[str, Facts]:
+    """What is said of each precision, fp32 first."""
+    return {facts["precision"]: facts, **facts["precisions"]}
+
+
+def _precisions(facts: Facts) -> str:
+    split = facts["calibration_error"]["split"]
+    machine = facts["machine"]
+    rows = [
+        f"| {precision} | {said['bytes']:,} | {_share(**said['metrics'][f'{split}_accuracy'])} | {_likeness(said)} | "
+        f"{said['milliseconds']['1']:.3g} ms | {said['milliseconds']['32']:.3g} ms |"
+        for precision, said in _each(facts).items()
+    ]
+    return (
+        "## Precisions\n\n"
+        f"| weights | bytes | {split}: right | of | accuracy | 95 % interval | like fp32 (validation) | largest score "
+        "difference | 1 image | 32 images |\n| --- | --: | --: | --: | --: | --- | --: | --: | --: | --: |\n"
+        + "\n".join(rows)
+        + f"\n\nTimed with ONNX Runtime on {machine['processor']}, {machine['threads']} threads, decoding left out."
+        + (" fp16 is for GPUs: a CPU computes it in fp32." if "fp16" in facts["precisions"] else "")
+        + _quantisation(facts)
+    )
+
+
+def _likeness(said: Facts) -> str:
+    if "agreement" not in said:
+        return " | "
+    return f"{said['agreement']['right'] / said['agreement']['of']:.2%} | {said['largest_difference']:.2g}"
+
+
+def _quantisation(facts: Facts) -> str:
+    if "int8" not in facts["precisions"]:
+        return ""
+    way = facts["precisions"]["int8"]["quantisation"]
+    return (
+        f" In int8: {way['weights']} weights, {way['ranges']} ranges of activations on {way['images']} training "
+        f"images, the first and the last layer in {way['ends']}."
+    )
+
+
 def _calibration(facts: Facts) -> str:
-    error = facts["calibration_error"]
+    errors = {precision: said["calibration_error"] for precision, said in _each(facts).items()}
+    of, split = facts["calibration_error"]["of"], facts["calibration_error"]["split"]
+    rows = [
+        f"| {precision} | {error['ece_uncalibrated']:.4f} → {error['ece']:.4f} | "
+        f"{error['nll_uncalibrated']:.4f} → {error['nll']:.4f} nats |"
+        for precision, error in errors.items()
+    ]
     return (
         "## Calibration\n\n"
-        f"On the {error['of']:,} {error['split']} images, without the temperature and with it: expected "
-        f"calibration error (15 bins) {error['ece_uncalibrated']:.4f} → {error['ece']:.4f}, negative log-likelihood "
-        f"{error['nll_uncalibrated']:.4f} → {error['nll']:.4f} nats. "
-        "The temperature was fitted on the validation split."
+        f"On the {of:,} {split} images, without the temperature and with it:\n\n"
+        "| weights | expected calibration error (15 bins) | negative log-likelihood |\n| --- | --- | --- |\n"
+        + "\n".join(rows)
+        + "\n\nThe temperature was fitted on the validation split, in fp32; it is the same in every precision."
     )
 
 
 def _certificates(facts: Facts) -> str:
     head = "## Certificates\n\n"
-    if "calibration.json" not in facts["files"]:
+    if facts["calibration"] is None:
         return head + "None: there was no calibration set. Labels of this model carry no promise."
-    if not facts["certificates"]:
+    found = [(precision, one) for precision, said in _each(facts).items() for one in said["certificates"]]
+    if not found:
         return head + "The calibration set is too small, or the model too often wrong, for a precision of 0.9 or more."
     rows = [
-        f"| {one['precision']:g} | {one['delta']:g} | {one['threshold']:.6g} | {one['accepted']:,} of "
+        f"| {weights} | {one['precision']:g} | {one['delta']:g} | {one['threshold']:.6g} | {one['accepted']:,} of "
         f"{one['calibration']:,} | {one['wrong']} | {one['coverage']:.1%} | {one['p_value']:.2g} |"
-        for one in facts["certificates"]
+        for weights, one in found
     ]
     return (
         head + "With probability 1 − delta over calibration sets, at least this share of the labels accepted at the "
-        "threshold are right.\n\n"
-        "| precision | delta | confidence ≥ | accepted | wrong | coverage | p-value |\n"
-        "| --: | --: | --: | --: | --: | --: | --: |\n" + "\n".join(rows) + _idle(facts)
+        "threshold are right. Each holds for the scores of its own weights alone.\n\n"
+        "| weights | precision | delta | confidence ≥ | accepted | wrong | coverage | p-value |\n"
+        "| --- | --: | --: | --: | --: | --: | --: | --: |\n" + "\n".join(rows) + _idle(one for _, one in found)
     )
 
 
-def _idle(facts: Facts) -> str:
-    if all(one["coverage"] < 1 for one in facts["certificates"]):
+def _idle(certificates: Iterable[Facts]) -> str:
+    if all(one["coverage"] < 1 for one in certificates):
         return ""
     return (
         "\n\nWhere the coverage is 100 %, the promise is no stricter than the model itself: it selects nothing, and "
@@ -114,8 +162,8 @@ def _limits(facts: Facts) -> str:
         f"- Every image is given one of the {len(facts['classes'])} classes, also an image of none of them.\n"
         "- Accuracy and certificates hold for images from the same source as the data above. They say nothing about "
         "other sources, nor about one class alone.\n"
-        "- A certificate belongs to this fingerprint: another precision of the weights, another resize or another "
-        "version needs its own." + _rounds(facts)
+        "- A certificate belongs to this fingerprint and to one precision of the weights: another one, another resize "
+        "or another version needs its own." + _rounds(facts)
     )
 
 

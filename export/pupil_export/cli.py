@@ -3,17 +3,33 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 
-@click.command(epilog="\b\nExample:\n  pupil export runs/teacher --repository repository")
+@click.command(epilog="\b\nExample:\n  pupil export runs/teacher --repository repository --precision fp32,int8")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--repository", required=True, type=click.Path(path_type=Path), help="The folder of bundles.")
 @click.option("--name", help="The model's name.  [default: that of the run's recipe]")
 @click.option("--version", type=int, help="A whole number.  [default: the next one]")
 @click.option("--teacher", metavar="NAME[/VERSION]", help="In the repository.  [default: what the run learned from]")
 @click.option("--licence", default="", help="Of the model, for its card.")
+@click.option("--precision", default="fp32", show_default=True, help="Of the weights: fp32,fp16,int8 or some of them.")
+@click.option(
+    "--most-lost",
+    type=click.FloatRange(0, 1),
+    default=0.003,
+    show_default=True,
+    help="Accuracy that int8 may lose on the validation split.",
+)
+@click.option(
+    "--least-agreement",
+    type=click.FloatRange(0, 1),
+    default=0.98,
+    show_default=True,
+    help="Share of the validation split on which int8 must have fp32's best class.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the bundle's path and facts as one JSON object.")
 def export(
     run: Path,
@@ -22,28 +38,53 @@ def export(
     version: int | None,
     teacher: str | None,
     licence: str,
+    precision: str,
+    most_lost: float,
+    least_agreement: float,
     as_json: bool,
 ) -> None:
     """Turn the finished run RUN into a bundle that a server can load, and print the bundle's path.
 
-    The graph is compared with PyTorch on real images first. The bundle is written whole or not at all.
+    The graph is compared with PyTorch on real images first, and each further precision with fp32. The bundle is
+    written whole or not at all.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # torch's threads spin long beside other work; read at its import
     from pupil_export.bundle import export as export_run
     from pupil_export.errors import ExportError
+    from pupil_export.gate import Gate
     from pupil_training.errors import TrainingError
 
     click.echo(f"exporting {run} and comparing it with PyTorch", err=True)
     try:
-        folder = export_run(run, repository, name=name, version=version, teacher=teacher, licence=licence)
+        folder = export_run(
+            run,
+            repository,
+            name=name,
+            version=version,
+            teacher=teacher,
+            licence=licence,
+            precisions=precision.split(","),
+            gate=Gate(most_lost, least_agreement),
+        )
     except (ExportError, TrainingError) as error:
         raise click.ClickException(str(error)) from None
     facts = json.loads((folder / "bundle.json").read_bytes())
     if as_json:
-        shown = ("model", "version", "fingerprint", "teacher", "metrics", "certificates")
+        shown = ("model", "version", "fingerprint", "teacher", "metrics", "certificates", "precisions")
         click.echo(json.dumps({"path": str(folder), **{key: facts[key] for key in shown}}, ensure_ascii=False))
     else:
-        accuracies = [f"{split} {seen['right']}/{seen['of']}" for split, seen in facts["metrics"].items()]
-        promised = [f"{certificate['precision']:g}" for certificate in facts["certificates"]]
-        click.echo(f"{', '.join(accuracies)}; certified precisions: {', '.join(promised) or 'none'}", err=True)
+        for of, said in {facts["precision"]: facts, **facts["precisions"]}.items():
+            click.echo(f"{of}: {_sentence(said)}", err=True)
         click.echo(folder)
+
+
+def _sentence(said: dict[str, Any]) -> str:
+    """What the bundle says of one precision, in a line."""
+    accuracies = [f"{split} {seen['right']}/{seen['of']}" for split, seen in said["metrics"].items()]
+    promised = [f"{certificate['precision']:g}" for certificate in said["certificates"]]
+    agreement = said.get("agreement")
+    like_fp32 = f", like fp32 on {agreement['right']}/{agreement['of']}" if agreement else ""
+    return (
+        f"{', '.join(accuracies)}{like_fp32}; {said['bytes']:,} bytes; "
+        f"certified precisions: {', '.join(promised) or 'none'}"
+    )

@@ -22,6 +22,22 @@ def load_splits(run: Run) -> dict[str, ImageSet]:
     return splits
 
 
+def training_images(run: Run, most: int) -> NDArray[np.uint8]:
+    """At most this many of the images (N, H, W, C) that the run learned from, from its whole training split.
+
+    Raises ExportError where the data changed.
+    """
+    train = run.load_split("train")
+    _check_unchanged(run, "train", train)
+    images: NDArray[np.uint8] = train.images.numpy()
+    return images[spread(len(images), most)]
+
+
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """At most `most` places of `count`, evenly far apart: splits are sorted by class, so each gets its share."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
+
+
 def labels_of(images: ImageSet) -> NDArray[np.int64]:
     """The labels (N,) of a labelled split."""
     assert images.labels is not None  # only the pool has none

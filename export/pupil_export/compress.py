@@ -1,0 +1,51 @@
+"""The smaller precisions of a graph, each of them checked against fp32 on the validation split."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from pupil_export.answers import OnnxModel
+from pupil_export.fp16 import check_cost, to_fp16
+from pupil_export.gate import Gate, cost
+from pupil_export.graph import Served
+from pupil_export.int8 import to_int8
+from pupil_export.splits import labels_of, spread, training_images
+from pupil_training.data import ImageSet
+from pupil_training.runs import Run
+
+IMAGES = 512  # to look for ranges on; more move them little
+
+
+class Compressed(NamedTuple):
+    """A graph, and what bundle.json says of how it was made and how close it came."""
+
+    graph: bytes
+    facts: dict[str, Any]
+
+
+def compress(
+    run: Run, served: Served, graph: bytes, validation: ImageSet, precisions: Iterable[str], gate: Gate
+) -> dict[str, Compressed]:
+    """`graph`, which is `served` in fp32, in each of these precisions but fp32.
+
+    Raises ExportError where one of them strays too far from fp32.
+    """
+    found = {}
+    if "fp16" in precisions:
+        found["fp16"] = _fp16(served, graph, validation)
+    if "int8" in precisions:
+        found["int8"] = _int8(run, graph, validation, gate)
+    return found
+
+
+def _fp16(served: Served, graph: bytes, validation: ImageSet) -> Compressed:
+    images = validation.images.numpy()
+    half = to_fp16(served, images[spread(len(images), IMAGES)])
+    spent = cost(OnnxModel(half)(images), OnnxModel(graph)(images), labels_of(validation))
+    check_cost(spent)
+    return Compressed(half, spent.facts)
+
+
+def _int8(run: Run, graph: bytes, validation: ImageSet, gate: Gate) -> Compressed:
+    images = training_images(run, IMAGES)
+    best = to_int8(graph, images, validation, gate)
+    return Compressed(best.graph, {**best.cost.facts, "quantisation": {**best.way._asdict(), "images": len(images)}})
