@@ -1,6 +1,7 @@
 """The training run, told once, whatever it learns from."""
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
 from pupil_training import checkpoint
-from pupil_training.data.feed import Cut
+from pupil_training.data.order import Cut
 from pupil_training.data.training import gather
 from pupil_training.devices import autocast, compiled, pick_device, usable_cores
 from pupil_training.ema import Ema
@@ -60,7 +61,7 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
     thaw = Thaw(student, recipe.transfer)
     feed = data.feed(recipe, cut, device)
 
-    before = open_run(recipe, folder, team, resume=resume, force=force)  # now that nothing is missing
+    before = open_run(recipe, data.written, folder, team, resume=resume, force=force)  # now that nothing is missing
     if before:
         learner.restore(before)
         started -= before.seconds
@@ -68,7 +69,8 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
     lesson = Lesson(compiled(student) if recipe.compile else student, objective)
     learn = team.wrap(lesson, all_used=recipe.transfer.mode == "whole")
     student.train()
-    with RunLog(folder, recipe, first_step=before.step + 1 if before else 1, leads=team.leads) as log:
+    first_step = before.step + 1 if before else 1
+    with closing(data), RunLog(folder, recipe, first_step, leads=team.leads) as log:
         for step in log.steps():
             rate = learning_rate(step, recipe.steps, recipe.optim)
             set_rate(optimizer, rate)

@@ -12,8 +12,8 @@ import torch
 
 from pupil_training import checkpoint
 from pupil_training.checkpoint import Checkpoint
-from pupil_training.data import load_split
 from pupil_training.data.training import TrainingData
+from pupil_training.data.written_splits import WrittenSplits, read_splits, write_splits
 from pupil_training.errors import RunError
 from pupil_training.evaluate import accuracy, calibration, closeness, logits_of
 from pupil_training.files import write_json
@@ -30,10 +30,12 @@ from pupil_trust import fit_temperature
 FORMAT = 1
 
 
-def open_run(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: bool) -> Checkpoint | None:
+def open_run(
+    recipe: Recipe, splits: WrittenSplits, folder: Path, team: Team, *, resume: bool, force: bool
+) -> Checkpoint | None:
     """Makes the folder ready; the checkpoint to go on from, if any.
 
-    Raises RunError: a finished run is in the way, or the interrupted one had another recipe.
+    Raises RunError: a finished run is in the way, or the interrupted one had another recipe or other images.
     """
     saved = folder / "checkpoint.pt"
     finished = (folder / "result.json").exists()
@@ -42,12 +44,14 @@ def open_run(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: b
     going_on = resume and saved.exists() and not finished
     if going_on:
         _check_same(recipe, load_recipe_json(folder), folder)
+        _check_same_images(splits, folder)
     team.told(None)  # everyone has looked
     if team.leads and not going_on:
-        for name in ("result.json", "checkpoint.pt", "metrics.jsonl", "failure.pt"):  # of the run that was here before
-            (folder / name).unlink(missing_ok=True)
+        for name in ("result.json", "checkpoint.pt", "metrics.jsonl", "failure.pt"):
+            (folder / name).unlink(missing_ok=True)  # of the run that was here before
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
+        write_splits(folder / "splits.json", splits)
     return checkpoint.load(saved) if going_on else None
 
 
@@ -57,7 +61,7 @@ def finish(
     """The run, its biases and temperature fitted and its result.json written."""
     model.eval()
     if recipe.distill.match_prior:
-        match_prior(model, load_split(recipe.data, "pool").images, data.validation_labels)
+        match_prior(model, data.splits.open("pool").images, data.validation_labels)
     logits = logits_of(model, data.validation.images)
     temperature = fit_temperature(logits.double().numpy(), data.validation_labels.numpy())
     model.temperature.fill_(temperature)
@@ -96,7 +100,7 @@ def _metrics(
     metrics |= calibration(logits, labels, temperature)
     if teachers:
         teacher = together(teachers)
-        theirs = logits_of_teacher(teacher, data.validation.images.to(model.mean.device)).cpu()
+        theirs = logits_of_teacher(teacher, data.validation.images, model.mean.device).cpu()
         metrics |= closeness(logits, temperature, theirs, teacher.temperature)
     return {f"validation_{name}": value for name, value in metrics.items()}
 
@@ -113,6 +117,13 @@ def _check_same(recipe: Recipe, before: Recipe, folder: Path) -> None:
     ]
     if differ:
         raise RunError(f"{folder}: cannot resume with other settings: {', '.join(differ)}")
+
+
+def _check_same_images(splits: WrittenSplits, folder: Path) -> None:
+    before = read_splits(folder / "splits.json").splits
+    differ = [name for name in before.keys() | splits.splits.keys() if before.get(name) != splits.splits.get(name)]
+    if differ:
+        raise RunError(f"{folder}: cannot resume, the images of {', '.join(sorted(differ))} are no longer the same")
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from pupil_training.augment import Views
-from pupil_training.data.feed import Batch, Cut
+from pupil_training.data.feed import Batch
+from pupil_training.data.order import Cut
 from pupil_training.data.training import TrainingData
 from pupil_training.ema import Ema
 from pupil_training.objectives.distilled import Ask, Distilled
@@ -24,7 +25,7 @@ def build_objective(
     views = Views(recipe.augment, recipe.seed)
     if teachers:
         teacher = together(teachers)
-        ask = _cached(teacher, data.images.to(device)) if recipe.distill.logits == "cached" else _live(teacher)
+        ask = _cached(teacher, data, device) if recipe.distill.logits == "cached" else _live(teacher)
         return Distilled(ask, views, recipe.distill)
     how = recipe.pool
     if how.method == "none":
@@ -44,9 +45,11 @@ def _live(teacher: Teacher) -> Ask:
     return lambda pixels, _: teacher(pixels)
 
 
-def _cached(teacher: Teacher, images: Tensor) -> Ask:
-    """Asks once about each plain image (N, H, W, C), and looks the answers up."""
-    logits = logits_of_teacher(teacher, images)
+def _cached(teacher: Teacher, data: TrainingData, device: torch.device) -> Ask:
+    """Asks once about each plain image, and looks the answers up."""
+    logits = logits_of_teacher(teacher, data.images, device)
+    if data.sample is not None:
+        logits = logits[data.sample.to(device)]
 
     def answer(pixels: Tensor, batch: Batch) -> Tensor:
         return logits[batch.chosen.to(logits.device)]
