@@ -28,6 +28,7 @@ from pupil_training.team import Team
 from pupil_trust import fit_temperature
 
 FORMAT = 1
+SAME_BITS = ("data.memory", "data.memory_limit_gb", "data.workers")  # what may change when a run is resumed
 
 
 def open_run(
@@ -113,7 +114,9 @@ def _from_here(teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _check_same(recipe: Recipe, before: Recipe, folder: Path) -> None:
     ours, theirs = _flat(recipe.model_dump(mode="json")), _flat(before.model_dump(mode="json"))
     differ = [
-        f"{name}={value} (it was {theirs.get(name)})" for name, value in ours.items() if value != theirs.get(name)
+        f"{name}={value} (it was {theirs.get(name)})"
+        for name, value in ours.items()
+        if value != theirs.get(name) and name not in SAME_BITS
     ]
     if differ:
         raise RunError(f"{folder}: cannot resume with other settings: {', '.join(differ)}")

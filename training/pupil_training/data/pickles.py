@@ -10,6 +10,7 @@ from pupil_training.errors import DataError
 
 _reconstruct = np.empty(0).__reduce__()[0]  # numpy has moved it about; pickles know it by its older homes
 ALLOWED: dict[tuple[str, str], Any] = {
+    ("_codecs", "encode"): str.encode,  # how bytes are written for Python 2
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
