@@ -31,9 +31,8 @@ def find_pseudo(labels: LabelsSettings, splits: Splits) -> PseudoLabels | None:
     return found
 
 
-def open_pseudo(found: PseudoLabels, splits: Splits, *, streamed: bool) -> Images:
+def open_pseudo(found: PseudoLabels, preprocess: Preprocess, *, streamed: bool) -> Images:
     """Its images, in memory or streamed. Raises DataError where one is unreadable or no longer what was labelled."""
-    preprocess = Preprocess.of(splits.data)
     reading = read(found.pictures, None if streamed else preprocess, what="reading pseudo-labelled images")
     for place, (digest, expected) in enumerate(zip(reading.digests, found.digests, strict=True)):
         if place in reading.problems:

@@ -17,6 +17,7 @@ from pupil_training.data.sample import in_proportion
 from pupil_training.data.splits import Splits
 from pupil_training.data.streamed import Streamed, joined
 from pupil_training.data.written_splits import WrittenSplits
+from pupil_training.preprocess import Preprocess
 from pupil_training.recipe import Recipe
 
 
@@ -95,7 +96,7 @@ def gather(recipe: Recipe) -> TrainingData:
         pool = read["pool"].images
     counts = {split: len(each) for split, each in read.items()}
     if pseudo is not None and targets is not None:
-        images = joined(images, open_pseudo(pseudo, splits, streamed=streamed))
+        images = joined(images, open_pseudo(pseudo, Preprocess.of(recipe.data), streamed=streamed))
         targets = torch.cat([_like(targets, pseudo.targets, len(splits.classes)), pseudo.targets])
         sample = in_proportion(len(train), pseudo.repeats, recipe.labels.ratio)
         counts["pseudo-labelled"] = len(pseudo)
