@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +147,19 @@ def test_a_run_is_not_resumed_on_other_images(recipe: MakeRecipe, own_folder: Pa
     (own_folder / validation[0]).write_bytes((own_folder / "pool" / "00.png").read_bytes())
     with pytest.raises(RunError, match="cannot resume, the images of validation are no longer the same"):
         train(recipe(data={"root": own_folder}), tmp_path / "run", resume=True)
+
+
+def test_a_file_name_that_is_no_text_is_written_down_with_marks_in_its_place(
+    recipe: MakeRecipe, own_folder: Path, tmp_path: Path
+) -> None:
+    level = own_folder / "train" / "level"
+    (level / "0.png").rename(level / os.fsdecode(b"caf\xe9.png"))
+    data = {"root": own_folder, "validation": 0, "calibration": 0}
+    shutil.copytree(own_folder / "test", own_folder / "validation")
+    shutil.rmtree(own_folder / "test")
+    run = train(recipe(data=data), tmp_path / "run")
+    assert "train/level/caf\ufffd.png" in read_splits(run.folder / "splits.json").splits["train"].images
+    assert len(load_split(settings(own_folder, splits=run.folder / "splits.json"), "train")) == 60
 
 
 # overlap

@@ -14,7 +14,7 @@ from pupil_training.teachers import Teacher, load_teachers, logits_of_teacher, t
 def evaluate_run(folder: Path, split: str) -> dict[str, Any]:
     """Accuracy with interval, NLL, ECE; with agreement and KL where the run has a teacher that is still there."""
     run = load_run(folder)
-    images = run.load_split(split)
+    images = run.splits().open(split)
     if images.labels is None:
         raise DataError(f"the {split} split has no labels to judge by")
     logits, temperature = logits_of(run.model, images.images), run.model.temperature.item()

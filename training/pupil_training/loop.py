@@ -35,6 +35,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, force: bool = F
 
     On one machine's CPU the seed decides every weight, and a run that was killed and resumed ends in the
     same weights. The weights are the last step's: validation chooses nothing but the temperature.
+    Where images are streamed, processes start that import the calling program: let it stand below
+    `if __name__ == "__main__"`.
     Raises TrainingError for what the user can mend, FloatingPointError when the loss is no number any more.
     """
     keep_memory()

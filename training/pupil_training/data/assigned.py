@@ -99,10 +99,8 @@ class Assigned:
     def _check_classes(self, train: Listing) -> None:
         empty = np.setdiff1d(np.arange(len(self.classes)), train.labels)
         if len(empty):
-            name = self.classes[empty[0]]
-            raise DataError(
-                f"{self._data.root}: train has no image of class '{name}' ({len(empty)} such); data.only names others"
-            )
+            names = ", ".join(f"'{self.classes[i]}'" for i in empty[:3]) + (", …" if len(empty) > 3 else "")
+            raise DataError(f"{self._data.root}: train has no image of class {names}; data.only chooses classes")
 
     def _check_known(self, names: tuple[str, ...], setting: str) -> None:
         known = self._source.classes

@@ -59,8 +59,8 @@ class StreamFeed(Feed):
             pixels = next(self._decoded)
         except RuntimeError as error:  # how the loader says that a worker died
             raise DataError(
-                f"a process that decodes images died ({str(error).splitlines()[0]}); "
-                "it may have run out of memory: try fewer data.workers"
+                f"a process that decodes images died ({str(error).splitlines()[0]}): it ran out of memory, then try "
+                "fewer data.workers; or the program that calls train does so outside of if __name__ == '__main__'"
             ) from None
         if isinstance(pixels, str):
             raise DataError(f"{pixels} (data.unreadable=skip leaves such images out)")

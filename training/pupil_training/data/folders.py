@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def images_below(folder: Path) -> list[str]:
     """The paths of every image file here or below, in their order. Raises DataError where there is none."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    paths = sorted(_images(str(folder)), key=lambda path: PurePath(path).parts)
+    paths = sorted(_images(str(folder)), key=lambda path: path.split(os.sep))  # noqa: PTH206 (Path is 10 times slower)
     if not paths:
         raise DataError(f"{folder}: no images ({', '.join(SUFFIXES)}) here or below")
     return paths
@@ -83,9 +83,9 @@ def _images(folder: str) -> Iterator[str]:
 
 
 def relative(name: str, root: Path) -> str:
-    """A path as it is seen from `root`, where it lies below it."""
-    path = PurePath(name)
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else name
+    """A path as it is seen from `root`, where it lies below it; without the bytes that are no text in UTF-8."""
+    seen = name.removeprefix(f"{root}{os.sep}")
+    return seen if seen.isascii() else os.fsencode(seen).decode(errors="replace")
 
 
 def group_keys(names: Sequence[str], pattern: str) -> list[str]:

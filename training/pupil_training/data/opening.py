@@ -48,9 +48,10 @@ def stream(listing: Listing, data: DataSettings, classes: tuple[str, ...]) -> Pi
 
 
 def _readable(reading: Reading, data: DataSettings) -> NDArray[np.int64]:
-    bad, count = reading.problems, len(reading.digests)
+    bad, count = len(reading.problems), len(reading.digests)
     if bad and data.unreadable == "refuse":
-        raise DataError(f"{bad[min(bad)]}; {len(bad)} of {count} images are unreadable (data.unreadable=skip)")
+        problem = reading.first_problem()
+        raise DataError(f"{problem}; {bad} of {count} images are unreadable (data.unreadable=skip)")
     good = reading.good()
     if not len(good):
         raise DataError(f"{data.root}: none of its {count} images is readable")

@@ -23,6 +23,10 @@ class Reading:
     pixels: NDArray[np.uint8]  # (N, H, W, C); (0,) where they were not to be kept
     problems: dict[int, str]  # by the place of an unreadable picture
 
+    def first_problem(self) -> str:
+        """What is wrong with the first unreadable one; "" where there is none."""
+        return self.problems[min(self.problems)] if self.problems else ""
+
     def good(self) -> NDArray[np.int64]:
         """The places of the readable ones."""
         bad = np.fromiter(self.problems, dtype=np.int64)
@@ -64,6 +68,6 @@ def read(
 def pixels_of(pictures: Sequence[Picture], preprocess: Preprocess) -> NDArray[np.uint8]:
     """Pixels (N, H, W, C). Raises DataError for the first that is unreadable."""
     reading = read(pictures, preprocess)
-    if reading.problems:
-        raise DataError(f"{reading.problems[min(reading.problems)]} (data.unreadable=skip leaves such images out)")
+    if problem := reading.first_problem():
+        raise DataError(f"{problem} (data.unreadable=skip leaves such images out)")
     return reading.pixels

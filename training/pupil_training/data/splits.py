@@ -171,7 +171,7 @@ class Splits:
     def _hashed(self, pictures: Sequence[Picture]) -> list[str]:
         new = [picture for picture in pictures if picture not in self._digests]
         reading = read(new, None, what=f"hashing {self.data.root}" if new else None)
-        for problem in reading.problems.values():
+        if problem := reading.first_problem():
             raise DataError(problem)
         self._digests.update(zip(new, reading.digests, strict=True))
         return [self._digests[picture] for picture in pictures]
