@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -115,31 +116,55 @@ def test_workers_give_the_batches_of_memory_run_little_ahead_and_end_with_the_fe
     assert workers_of(os.getpid()) == before
 
 
-def test_an_interrupted_run_leaves_no_worker_behind_and_resumed_gives_the_bits_of_one_in_memory(
+def test_a_killed_run_leaves_no_worker_behind_and_resumed_gives_the_bits_of_one_in_memory(
     recipe: MakeRecipe, tmp_path: Path
 ) -> None:
-    values: dict[str, Any] = {"steps": 100, "eval_every": 10, "log_every": 5, "accumulate": 2}
-    values |= {"model": {"dropout": 0.3}, "augment": {"shift": 1}}
+    values: dict[str, Any] = {"steps": 40, "eval_every": 10, "log_every": 5, "accumulate": 2}
+    values |= {"batch_size": 168, "model": {"dropout": 0.3}, "augment": {"shift": 1}}
     kept = train(recipe(**values), tmp_path / "kept")
-    interrupt(recipe(**values, data={"memory": "stream", "workers": 1}), tmp_path / "streamed", at='"step": 25')
+    kill(recipe(**values, data={"memory": "stream", "workers": 1}), tmp_path / "streamed", at='"step": 15')
     assert not (tmp_path / "streamed" / "result.json").exists()
     in_this_process = recipe(**values, data={"memory": "stream", "workers": 0})
     assert_same_run(kept, train(in_this_process, tmp_path / "streamed", resume=True))
 
 
-def interrupt(settings: Recipe, folder: Path, at: str) -> None:
-    """Trains in a process of its own, which is interrupted as by Ctrl-C once `at` stands in metrics.jsonl."""
+def kill(settings: Recipe, folder: Path, at: str) -> None:
+    """Trains in a process of its own, which is killed once `at` stands in metrics.jsonl."""
+    part = settings.batch_size // settings.accumulate * 28 * 28
+    assert part > 2**16  # more than a pipe holds, so that the worker is amid sending when the run ends
     (folder.parent / "recipe.json").write_text(settings.model_dump_json())
     (folder.parent / "program.py").write_text(PROGRAM)
     metrics = folder / "metrics.jsonl"
     command = [sys.executable, folder.parent / "program.py", folder.parent / "recipe.json", folder]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         wait_for(lambda: metrics.exists() and at in metrics.read_text())
         workers = workers_of(process.pid)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.kill()
     assert len(workers) == 1
-    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    wait_for(lambda: not any(is_running(worker) for worker in workers))
+
+
+def is_running(process: int) -> bool:
+    """Not where it ended and only waits for somebody to hear of it."""
+    status = Path(f"/proc/{process}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
+
+
+def test_an_interrupted_run_leaves_no_worker_behind(recipe: MakeRecipe, tmp_path: Path) -> None:
+    before = workers_of(os.getpid())
+    found = set()
+
+    def interrupt() -> None:
+        wait_for(lambda: (tmp_path / "metrics.jsonl").exists() and (tmp_path / "metrics.jsonl").read_text())
+        found.update(workers_of(os.getpid()) - before)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    long = recipe(steps=100_000, log_every=1, eval_every=100_000, data={"memory": "stream", "workers": 1})
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        train(long, tmp_path)
+    assert len(found) == 1
+    assert workers_of(os.getpid()) == before
 
 
 def wait_for(condition: Callable[[], object]) -> None:

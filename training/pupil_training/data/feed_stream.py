@@ -1,5 +1,9 @@
 """Batches that other processes decode while this one learns."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -74,6 +78,7 @@ class StreamFeed(Feed):
             batch_size=None,  # what the sampler gives is a whole part
             sampler=self._wanted(step, part),
             collate_fn=_as_it_is,
+            worker_init_fn=_end_with_the_run,
             num_workers=self._workers,
             generator=torch.Generator(),  # or it would draw from the generator that dropout draws from
             **(several if self._workers else {}),
@@ -113,3 +118,20 @@ class Decoder(Dataset[NDArray[np.uint8] | str]):
 
 def _as_it_is(part: Any) -> Any:
     return part
+
+
+def _end_with_the_run(worker: int) -> None:
+    """Ends this worker with the process that started it, even where that is killed, and only with it.
+
+    The loader's own watchdog would wait for a part to be sent, which nobody takes any more; and so would, for
+    seconds, a worker that Ctrl-C reaches too.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        run = multiprocessing.parent_process()
+        assert run is not None  # this is a child
+        run.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

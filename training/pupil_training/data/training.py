@@ -105,8 +105,8 @@ def gather(recipe: Recipe) -> TrainingData:
 
     used = {*read, "pool"} if recipe.distill.match_prior else set(read)
     if recipe.data.overlap == "refuse":
-        told_apart = {split: splits.marked(split) for split in splits.touched(used)}
-        refuse_overlap(told_apart | ({"labels.file": pseudo.marked()} if pseudo else {}))
+        ours = {"labels.file": pseudo.marked()} if pseudo else {}
+        refuse_overlap({split: splits.marked(split) for split in splits.touched(used)} | ours)
     sha256 = {split: each.sha256 for split, each in read.items()}
     written = splits.written_down(used)
     return TrainingData(images, targets, sample, pool, read["validation"], sha256, counts, splits, written)
