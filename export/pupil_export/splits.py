@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_export.errors import ExportError
-from pupil_training.data import ImageSet, has_split
+from pupil_training.data.images import ImageSet, Pictures
 from pupil_training.runs import Run
 
 
@@ -13,13 +13,13 @@ def load_splits(run: Run) -> dict[str, ImageSet]:
 
     Raises ExportError where the data changed: what is cut out of it would then not be new to the model.
     """
-    splits = {"validation": run.load_split("validation")}
-    _check_unchanged(run, "validation", splits["validation"])
-    data = run.recipe.data
-    splits |= {split: run.load_split(split) for split in ("test", "calibration", "pool") if has_split(data, split)}
-    if "calibration" in splits and not (data.root / "calibration").is_dir():
-        _check_unchanged(run, "train", run.load_split("train"))
-    return splits
+    splits = run.splits()
+    loaded = {"validation": splits.load("validation")}
+    _check_unchanged(run, "validation", loaded["validation"])
+    loaded |= {split: splits.load(split) for split in ("test", "calibration", "pool") if splits.has(split)}
+    if splits.cuts("calibration"):
+        _check_unchanged(run, "train", splits.stream("train"))
+    return loaded
 
 
 def training_images(run: Run, most: int) -> NDArray[np.uint8]:
@@ -45,7 +45,7 @@ def labels_of(images: ImageSet) -> NDArray[np.int64]:
     return labels
 
 
-def _check_unchanged(run: Run, split: str, images: ImageSet) -> None:
+def _check_unchanged(run: Run, split: str, images: Pictures) -> None:
     if run.result["data"][split] != images.sha256:
         raise ExportError(
             f"{run.recipe.data.root}: its {split} images changed since {run.folder} was trained; "

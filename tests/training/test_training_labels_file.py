@@ -3,18 +3,26 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+from torch import Tensor
 
-from pupil_training.data.labels import load_pseudo_labels, read_rows
+from pupil_training.data.labels import read_pseudo_labels, read_rows
+from pupil_training.data.pseudo import open_pseudo
 from pupil_training.errors import DataError
 from pupil_training.loop import train
+from pupil_training.preprocess import Preprocess
 from pupil_training.recipe import DataSettings, LabelsSettings, Recipe
 
 CLASSES = ("cross", "level", "upright")
 Row = dict[str, Any]
+
+
+class Loaded(NamedTuple):
+    images: Tensor
+    targets: Tensor
 
 
 @pytest.fixture
@@ -46,9 +54,11 @@ def write(folder: Path, rows: list[Row], suffix: str = "jsonl") -> Path:
     return file
 
 
-def load(file: Path, kind: str = "hard") -> Any:
-    settings = LabelsSettings.model_validate({"file": file, "kind": kind})
-    return load_pseudo_labels(settings, DataSettings(), CLASSES)
+def load(file: Path, kind: str = "hard") -> Loaded:
+    """Found by their paths, in a folder whose own pool holds none of them."""
+    found = read_pseudo_labels(LabelsSettings.model_validate({"file": file, "kind": kind}), CLASSES, {})
+    reading = open_pseudo(found, Preprocess.of(DataSettings()), streamed=False)
+    return Loaded(reading[:], found.targets)
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])

@@ -11,7 +11,8 @@ from torchvision.transforms import v2 as tv
 
 from pupil_training.augment import Views
 from pupil_training.augment.chance import Chance
-from pupil_training.data.feed import Batch, Cut
+from pupil_training.data.feed import Batch
+from pupil_training.data.order import Cut
 from pupil_training.data.training import gather
 from pupil_training.errors import RecipeError
 from pupil_training.pixels import to_pixels

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from pupil_training.augment import Views
 from pupil_training.data import load_split
-from pupil_training.data.feed import Batch, Feed
+from pupil_training.data.feed import Batch
+from pupil_training.data.feed_memory import MemoryFeed
+from pupil_training.data.order import Order
 from pupil_training.ema import Ema
 from pupil_training.errors import RecipeError
 from pupil_training.evaluate import logits_of
@@ -47,7 +49,7 @@ UNLABELLED = some(9, 1)
 
 
 def pool(settings: PoolSettings) -> Pool:
-    return Pool(Feed(UNLABELLED, None, 9, seed=0), steps=100, settings=settings)
+    return Pool(MemoryFeed(UNLABELLED, None, Order(9, 9, seed=0)), steps=100, settings=settings)
 
 
 def hand_worked(model: Classifier, threshold: float) -> tuple[float, float]:
@@ -86,7 +88,7 @@ def test_fixmatch_labels_by_the_weak_view_and_teaches_on_the_strong_one(
     settings = PoolSettings(threshold=0.0, rise=(0.0, 0.5), strong=policy)
     strong = Views(settings.strong, 0, "strong")
     losses = FixMatch(PLAIN, strong, pool(settings), settings, smoothing=0.0)(model, LABELLED)
-    (seen,) = Feed(UNLABELLED, None, 9, seed=0).parts(50)
+    (seen,) = MemoryFeed(UNLABELLED, None, Order(9, 9, seed=0)).parts(50)
     labels = model(PLAIN(seen)).argmax(1)
     assert losses["pool"].item() == pytest.approx(F.cross_entropy(model(strong(seen)), labels).item(), rel=1e-5)
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from pupil_training.data.feed import Cut
+from pupil_training.data.order import Cut
 from pupil_training.data.training import gather
 from pupil_training.objectives import build_objective
 from pupil_training.pixels import to_pixels
 from pupil_training.recipe import Recipe
+from pupil_training.student import new_student
 
 CPU = torch.device("cpu")
 POLICIES: list[dict[str, Any]] = [
@@ -24,7 +25,7 @@ POLICIES: list[dict[str, Any]] = [
 class Eyewitness:
     """A net of three classes, linear in the pixels, that keeps what it was shown."""
 
-    name, temperature = "eyewitness", 1.0
+    name, temperature, model = "eyewitness", 1.0, None
 
     def __init__(self, seed: int) -> None:
         self.seen: list[Tensor] = []
@@ -44,7 +45,8 @@ def test_a_live_teacher_is_asked_about_the_picture_that_the_student_sees(
 ) -> None:
     settings = recipe(augment=policy, distill={"teacher": "eyewitness", "hard_weight": 0.5, "soft_weight": 0.5})
     data, teacher, student = gather(settings), Eyewitness(0), Eyewitness(1)
-    objective = build_objective(settings, data, [teacher], None, Cut(), CPU)
+    net = new_student(settings, data.images, data.classes)  # whose layers nobody watches
+    objective = build_objective(settings, data, net, [teacher], None, None, Cut(), CPU)
     for step in (1, 2, 3):
         (batch,) = data.feed(settings, Cut(), CPU).parts(step)
         losses = objective(student, batch)

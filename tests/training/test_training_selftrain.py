@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from pupil_training.cli import self_train as command
-from pupil_training.data import hidden_labels, load_split
+from pupil_training.data import Splits, load_split
 from pupil_training.errors import RecipeError, RunError
 from pupil_training.recipe import Recipe, parse_recipe
 from pupil_training.runs import load_run
@@ -54,7 +54,7 @@ def test_rounds_label_the_pool_and_train_on_what_is_accepted(pool_of_train: Make
     best = self_train(settings, tmp_path / "out", say=lines.append)
     first, *rounds = told(tmp_path / "out")
     assert first["run"] == "round-0"
-    truth = hidden_labels(settings.data)
+    truth = Splits(settings.data).hidden_labels()
     assert truth is not None
     for number, outcome in enumerate(rounds, start=1):
         rows = [json.loads(line) for line in (tmp_path / f"out/round-{number}/labels.jsonl").read_text().splitlines()]
@@ -167,7 +167,7 @@ def test_a_noised_teacher_carries_no_promise(pool_of_train: MakeRecipe, tmp_path
 
 def test_a_pool_of_its_own_is_judged_by_the_table_beside_it(digits: Path) -> None:
     settings = parse_recipe({"data": {"root": digits}}, "here").data
-    truth, pool = hidden_labels(settings), load_split(settings, "pool")
+    truth, pool = Splits(settings).hidden_labels(), load_split(settings, "pool")
     assert truth is not None
     assert len(truth) == len(pool) == 647
     assert pool.labels is None

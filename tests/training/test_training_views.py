@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from pupil_training.augment import Views
 from pupil_training.augment.chance import Chance
 from pupil_training.augment.geometry import shifted
-from pupil_training.data.feed import Batch, Cut, Feed
+from pupil_training.data.feed import Batch, Feed
+from pupil_training.data.feed_memory import MemoryFeed
+from pupil_training.data.order import Cut, Order
 from pupil_training.errors import RecipeError
 from pupil_training.models import InputSize, build_net
 from pupil_training.optim import build_optimizer, learning_rate
@@ -178,7 +180,7 @@ def drawn(feed: Feed, steps: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(("batch_size", "count"), [(8, 30), (64, 30), (30, 30), (7, 49)])
 def test_every_image_comes_once_an_epoch_in_an_order_of_its_own(batch_size: int, count: int) -> None:
-    feed = Feed(images(count), torch.arange(count), batch_size, seed=4)
+    feed = MemoryFeed(images(count), torch.arange(count), Order(count, batch_size, seed=4))
     steps = 3 * count // math.gcd(batch_size, count)
     chosen = drawn(feed, steps)
     epochs = chosen[: len(chosen) // count * count].reshape(-1, count)
@@ -192,7 +194,7 @@ def test_every_image_comes_once_an_epoch_in_an_order_of_its_own(batch_size: int,
 
 def test_a_step_cut_among_processes_and_parts_holds_the_images_of_the_whole_step() -> None:
     def feed(cut: Cut) -> Feed:
-        return Feed(images(30), None, 8, seed=4, cut=cut)
+        return MemoryFeed(images(30), None, Order(30, 8, seed=4, cut=cut))
 
     shares = [[part.chosen for part in feed(Cut(2, 2, process)).parts(5)] for process in range(2)]
     assert [len(part) for share in shares for part in share] == [2, 2, 2, 2]
@@ -202,7 +204,7 @@ def test_a_step_cut_among_processes_and_parts_holds_the_images_of_the_whole_step
 
 def test_a_batch_that_would_leave_images_over_is_refused() -> None:
     with pytest.raises(RecipeError, match="a batch of 8 cannot be cut into 1 parts for each of 3 processes"):
-        Feed(images(30), None, 8, seed=4, cut=Cut(1, 3, 0))
+        Order(30, 8, seed=4, cut=Cut(1, 3, 0))
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:

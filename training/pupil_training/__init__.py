@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pupil_training.data import ImageSet, load_split
+    from pupil_training.data import ImageSet, load_split, read_splits
     from pupil_training.digits import write_digits
     from pupil_training.errors import DataError, RecipeError, RunError, TeacherError, TrainingError
     from pupil_training.loop import train
@@ -22,6 +22,7 @@ _ROOMS = {
     "Classifier": "models",
     "distillation_loss": "losses",
     "load_split": "data",
+    "read_splits": "data",
     "ImageSet": "data",
     "write_digits": "digits",
     "TrainingError": "errors",
@@ -40,6 +41,7 @@ __all__ = [  # noqa: RUF022 (in order of use)
     "Classifier",
     "distillation_loss",
     "load_split",
+    "read_splits",
     "ImageSet",
     "write_digits",
     "TrainingError",

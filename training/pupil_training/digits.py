@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from pupil_training.data.images import png
+from pupil_training.data.pictures import png
 from pupil_training.errors import DataError
 
 COUNTS = {"train": 150, "validation": 150, "calibration": 450, "test": 400}  # the rest, 647, is the pool

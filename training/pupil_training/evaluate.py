@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pupil_training.data.images import Images, batches
 from pupil_training.pixels import to_pixels
 from pupil_trust import brier_score, equal_mass_calibration_error, expected_calibration_error, wilson_interval
 
@@ -30,13 +31,13 @@ def batch_for(images: Tensor) -> int:
     return max(4, min(1000, MOST_AT_ONCE // images[0].numel()))
 
 
-def logits_of(model: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
+def logits_of(model: nn.Module, images: Images, batch_size: int = 1000) -> Tensor:
     """Logits (N, K), on the CPU, of uint8 images (N, H, W, C); the model's mode is left as it was."""
     training = model.training
     device = next(iter(model.state_dict().values())).device  # a model may have no parameters
     model.eval()
     with torch.no_grad():
-        logits = [model(to_pixels(batch.to(device))).cpu() for batch in torch.split(images, batch_size)]
+        logits = [model(to_pixels(batch)).cpu() for batch in batches(images, batch_size, device)]
     model.train(training)
     return torch.cat(logits)
 

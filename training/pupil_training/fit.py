@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pupil_training import checkpoint
 from pupil_training.checkpoint import Checkpoint
+from pupil_training.data.images import Images, batches
 from pupil_training.data.training import TrainingData, gather
 from pupil_training.devices import pick_device
 from pupil_training.errors import RecipeError
@@ -41,7 +42,7 @@ def fit(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: bool) 
     if source is not None:
         _see_through(source, model)
     _keep(data, model.to(pick_device(recipe.device, team.here)))
-    open_run(recipe, folder, team, resume=resume, force=force)  # now that nothing is missing
+    open_run(recipe, data.written, folder, team, resume=resume, force=force)  # now that nothing is missing
     if not team.leads:
         return None
     state = Checkpoint(0, time.monotonic() - started, model.state_dict(), raw={}, own={}, optimizer={}, scaler={})
@@ -84,16 +85,16 @@ def _keep(data: TrainingData, model: Classifier) -> None:
         raise RecipeError("model.name = 'knn' needs one class an image: no distill.pool, mixup, cutmix or soft labels")
     net = _neighbours(model)
     if net.known.dtype == torch.uint8:
-        known = data.images.permute(0, 3, 1, 2).flatten(1)  # in the order of flattened pixels
+        known = data.images[:].permute(0, 3, 1, 2).flatten(1)  # in the order of flattened pixels
     else:
         known = _features(model, net.body, data.images)
     net.remember(known.to(model.mean.device), data.targets.to(model.mean.device))
 
 
 @torch.no_grad()
-def _features(model: Classifier, body: nn.Module, images: Tensor) -> Tensor:
+def _features(model: Classifier, body: nn.Module, images: Images) -> Tensor:
     """(N, D) of uint8 images (N, H, W, C)."""
-    pixels = (to_pixels(part.to(model.mean.device)) for part in torch.split(images, BATCH))
+    pixels = (to_pixels(part) for part in batches(images, BATCH, model.mean.device))
     return torch.cat([body((part - model.mean) / model.std).flatten(1) for part in pixels])
 
 

@@ -1,6 +1,7 @@
 """The training run, told once, whatever it learns from."""
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
 from pupil_training import checkpoint
-from pupil_training.data.feed import Cut
+from pupil_training.data.order import Cut
 from pupil_training.data.training import gather
 from pupil_training.devices import autocast, compiled, pick_device, usable_cores
 from pupil_training.ema import Ema
@@ -37,6 +38,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, force: bool = F
 
     On one machine's CPU the seed decides every weight, and a run that was killed and resumed ends in the
     same weights. The weights are the last step's: validation chooses nothing but the temperature.
+    Where images are streamed, processes start that import the calling program: let it stand below
+    `if __name__ == "__main__"`.
     Raises TrainingError for what the user can mend, FloatingPointError when the loss is no number any more.
     """
     keep_memory()
@@ -66,7 +69,7 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
     feed = data.feed(recipe, cut, device)
     theirs = logits_on(data.validation.images, teachers, device) if team.leads else None
 
-    before = open_run(recipe, folder, team, resume=resume, force=force)  # now that nothing is missing
+    before = open_run(recipe, data.written, folder, team, resume=resume, force=force)  # now that nothing is missing
     if before:
         learner.restore(before)
         started -= before.seconds
@@ -75,7 +78,8 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
     whole = recipe.transfer.mode == "whole" and not recipe.distill.watches_layers  # which may be followed alone
     learn = team.wrap(lesson, all_used=whole)
     student.train()
-    with RunLog(folder, recipe, first_step=before.step + 1 if before else 1, leads=team.leads) as log:
+    first_step = before.step + 1 if before else 1
+    with closing(data), RunLog(folder, recipe, first_step, leads=team.leads) as log:
         for step in log.steps():
             rate = learning_rate(step, recipe.steps, recipe.optim)
             set_rate(optimizer, rate)

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from pupil_training.augment import Views
 from pupil_training.data.feed import Batch
-from pupil_training.data.folders import images_below, read_image
+from pupil_training.data.folders import images_below
+from pupil_training.data.pictures import FilePicture
+from pupil_training.data.reading import pixels_of
 from pupil_training.errors import DataError
 from pupil_training.pixels import to_pixels
 from pupil_training.preprocess import Preprocess
@@ -51,11 +53,11 @@ def preview(recipe: Recipe, paths: Sequence[Path], epochs: int) -> Image.Image:
 
 def find_images(places: Sequence[Path], first: int) -> list[Path]:
     """The image files among `places`, and the first few of each folder. Raises DataError where there is none."""
-    found = []
+    found: list[Path] = []
     for place in places:
         if not place.exists():
             raise DataError(f"{place}: no such image or folder")
-        found += images_below(place)[:first] if place.is_dir() else [place]
+        found += map(Path, images_below(place)[:first]) if place.is_dir() else [place]
     if not found:
         raise DataError("no image to show; name some, or a folder")
     return found
@@ -63,14 +65,8 @@ def find_images(places: Sequence[Path], first: int) -> list[Path]:
 
 def _read(recipe: Recipe, paths: Sequence[Path]) -> Tensor:
     """uint8 (N, H, W, C), as the net gets them."""
-    preprocess = Preprocess.of(recipe.data)
-    images = []
-    for path in paths:
-        read = read_image(path, preprocess)
-        if read.pixels is None:
-            raise DataError(f"{path}: {read.problem}")
-        images.append(torch.from_numpy(read.pixels))
-    return torch.stack(images)
+    pictures = [FilePicture(str(path)) for path in paths]
+    return torch.from_numpy(pixels_of(pictures, Preprocess.of(recipe.data)))
 
 
 def _batch(images: Tensor, epoch: int) -> Batch:

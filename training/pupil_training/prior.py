@@ -3,12 +3,13 @@
 import torch
 from torch import Tensor
 
+from pupil_training.data.images import Images
 from pupil_training.evaluate import logits_of
 from pupil_training.models import Classifier
 from pupil_trust import prior_shift
 
 
-def match_prior(model: Classifier, pool: Tensor, labels: Tensor) -> None:
+def match_prior(model: Classifier, pool: Images, labels: Tensor) -> None:
     """Sets `model.shift` by the unlabelled pool (N, H, W, C); the known shares are those among `labels` (M,)."""
     prior = torch.bincount(labels, minlength=len(model.classes)).double() / len(labels)
     logits = logits_of(model, pool) - model.shift.cpu()

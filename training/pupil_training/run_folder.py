@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pupil_training import checkpoint
 from pupil_training.checkpoint import Checkpoint
-from pupil_training.data import load_split
 from pupil_training.data.training import TrainingData
+from pupil_training.data.written_splits import WrittenSplits, read_splits, write_splits
 from pupil_training.errors import RunError
 from pupil_training.evaluate import accuracy, calibration, closeness, logits_of
 from pupil_training.files import write_json
@@ -28,12 +28,15 @@ from pupil_training.team import Team
 from pupil_trust import fit_temperature
 
 FORMAT = 1
+SAME_BITS = ("data.memory", "data.memory_limit_gb", "data.workers")  # what may change when a run is resumed
 
 
-def open_run(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: bool) -> Checkpoint | None:
+def open_run(
+    recipe: Recipe, splits: WrittenSplits, folder: Path, team: Team, *, resume: bool, force: bool
+) -> Checkpoint | None:
     """Makes the folder ready; the checkpoint to go on from, if any.
 
-    Raises RunError: a finished run is in the way, or the interrupted one had another recipe.
+    Raises RunError: a finished run is in the way, or the interrupted one had another recipe or other images.
     """
     saved = folder / "checkpoint.pt"
     finished = (folder / "result.json").exists()
@@ -42,12 +45,14 @@ def open_run(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: b
     going_on = resume and saved.exists() and not finished
     if going_on:
         _check_same(recipe, load_recipe_json(folder), folder)
+        _check_same_images(splits, folder)
     team.told(None)  # everyone has looked
     if team.leads and not going_on:
-        for name in ("result.json", "checkpoint.pt", "metrics.jsonl", "failure.pt"):  # of the run that was here before
-            (folder / name).unlink(missing_ok=True)
+        for name in ("result.json", "checkpoint.pt", "metrics.jsonl", "failure.pt"):
+            (folder / name).unlink(missing_ok=True)  # of the run that was here before
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
+        write_splits(folder / "splits.json", splits)
     return checkpoint.load(saved) if going_on else None
 
 
@@ -66,7 +71,7 @@ def finish(
     """
     model.eval()
     if recipe.distill.match_prior:
-        match_prior(model, load_split(recipe.data, "pool").images, data.validation_labels)
+        match_prior(model, data.splits.open("pool").images, data.validation_labels)
     logits = logits_of(model, data.validation.images)
     model.temperature.fill_(fit_temperature(logits.double().numpy(), data.validation_labels.numpy()))
     temperature = model.temperature.item()
@@ -108,10 +113,19 @@ def _from_here(teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _check_same(recipe: Recipe, before: Recipe, folder: Path) -> None:
     ours, theirs = _flat(recipe.model_dump(mode="json")), _flat(before.model_dump(mode="json"))
     differ = [
-        f"{name}={value} (it was {theirs.get(name)})" for name, value in ours.items() if value != theirs.get(name)
+        f"{name}={value} (it was {theirs.get(name)})"
+        for name, value in ours.items()
+        if value != theirs.get(name) and name not in SAME_BITS
     ]
     if differ:
         raise RunError(f"{folder}: cannot resume with other settings: {', '.join(differ)}")
+
+
+def _check_same_images(splits: WrittenSplits, folder: Path) -> None:
+    before = read_splits(folder / "splits.json").splits
+    differ = [name for name in before.keys() | splits.splits.keys() if before.get(name) != splits.splits.get(name)]
+    if differ:
+        raise RunError(f"{folder}: cannot resume, the images of {', '.join(sorted(differ))} are no longer the same")
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pupil_training import checkpoint
-from pupil_training.data import ImageSet, load_split
+from pupil_training.data import ImageSet, Splits
 from pupil_training.errors import DataError, RunError
 from pupil_training.models import Classifier, InputSize, build_net
 from pupil_training.recipe import Recipe, parse_recipe
@@ -28,10 +28,14 @@ class Run:
 
     def load_split(self, split: str) -> ImageSet:
         """A split of the data that the run was trained on. Raises DataError, also where its classes changed."""
-        images = load_split(self.recipe.data, split)
-        if images.classes != self.classes:
-            raise DataError(f"{self.recipe.data.root}: {differing_classes(images.classes, self.classes, self.folder)}")
-        return images
+        return self.splits().load(split)
+
+    def splits(self) -> Splits:
+        """All of them, as they are on the disk now. Raises DataError where their classes changed."""
+        splits = Splits(self.recipe.data)
+        if splits.classes != self.classes:
+            raise DataError(f"{self.recipe.data.root}: {differing_classes(splits.classes, self.classes, self.folder)}")
+        return splits
 
 
 def load_run(folder: Path) -> Run:

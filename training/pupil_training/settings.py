@@ -1,9 +1,10 @@
 """The settings of a run, group by group: typed, frozen, every default here."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -37,11 +38,34 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+SOURCES = ("folders", "table", "idx", "mnist", "cifar")
+
+
+def _known_source(value: str) -> str:
+    if value not in SOURCES and not value.startswith("torchvision/"):
+        raise ValueError(f"data.source: '{value}' is none of {', '.join(SOURCES)}, torchvision/NAME")
+    return value
+
+
+def _regular_expression(value: str) -> str:
+    try:
+        groups = re.compile(value).groups
+    except re.error as error:
+        raise ValueError(f"data.groups: '{value}' is not a regular expression ({error})") from None
+    if value and not groups:
+        raise ValueError(f"data.groups: '{value}' has no group in parentheses, which would be the key")
+    return value
+
+
 class DataSettings(Settings):
     """Where the images are, what becomes of them, and which splits are cut out of `train`."""
 
-    source: Literal["folders", "mnist"] = "folders"
+    source: Annotated[str, AfterValidator(_known_source)] = "folders"
     root: Path = Path("data")
+    table: Path | None = None  # table: CSV or Parquet with the columns path, label, and if need be split and group
+    options: dict[str, Any] = {}  # torchvision/NAME: more arguments of the data set's constructor
+    download: bool = False  # torchvision/NAME: fetch what is missing in root
+    pool_root: Path | None = None  # a folder of unlabelled images elsewhere, which is then the pool
     height: Count = 28
     width: Count = 28
     channels: Literal[1, 3] = 1
@@ -55,6 +79,12 @@ class DataSettings(Settings):
     calibration: Share = 0.1
     pool: Share = 0.0
     split_seed: int = 0  # apart from the run's seed, so that teacher and student share their splits
+    groups: Annotated[str, AfterValidator(_regular_expression)] = ""  # over the path; one key, one split
+    splits: Path | None = None  # another run's splits.json, whose splits are taken as they are
+    overlap: Literal["refuse", "drop", "allow"] = "refuse"  # one image in training and where the model is judged
+    memory: Literal["auto", "keep", "stream"] = "auto"  # stream: decode images when they are needed, every time
+    memory_limit_gb: Positive = 4.0  # auto: a set that takes more is streamed
+    workers: Whole | None = None  # processes that decode for training; as many as there are usable cores if absent
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -62,6 +92,18 @@ class DataSettings(Settings):
             raise ValueError(f"shortest_side {self.shortest_side} is less than the input's {self.height}×{self.width}")
         if self.labels is not None and self.pool > 0:
             raise ValueError("labels makes a pool of the rest of train, so pool has no place beside it")
+        if self.pool_root is not None and (self.labels is not None or self.pool > 0):
+            raise ValueError("data.pool_root is the whole pool, so data.labels and data.pool have no place beside it")
+        return self
+
+    @model_validator(mode="after")
+    def _suits_the_source(self) -> Self:
+        if (self.source == "table") != (self.table is not None):
+            raise ValueError("data.source = 'table' and data.table = FILE go together")
+        if self.groups and self.source not in ("folders", "table"):
+            raise ValueError(f"data.groups is about paths, which the images of '{self.source}' have not")
+        if self.options and not self.source.startswith("torchvision/"):
+            raise ValueError(f"data.options is for torchvision/NAME, not for '{self.source}'")
         return self
 
 
@@ -208,6 +250,8 @@ class LabelsSettings(Settings):
 
     file: Path | None = None
     kind: Literal["hard", "soft"] = "hard"
+    balance: bool = False  # of each class the surest ones up to the median; rare ones up to five times
+    ratio: Weight = 0.0  # repeat labelled images until an epoch has this many pseudo-labelled for each; 0: as they are
 
 
 class SelfTrainSettings(Settings):

@@ -1,30 +1,58 @@
-"""A set of images in memory."""
+"""A set of images: in memory, or read when they are asked for."""
 
 import hashlib
-import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+import torch
 from torch import Tensor
+
+from pupil_training.data.pictures import Picture
+
+
+class Images(Protocol):
+    """Pictures at the model's input size: a tensor, or what decodes them when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: slice | Tensor, /) -> Tensor:
+        """uint8 (n, H, W, C)."""
+        ...
 
 
 @dataclass(frozen=True)
-class ImageSet:
-    """One split, every picture already at the model's input size."""
+class Pictures:
+    """One split, its images wherever they are."""
 
-    images: Tensor  # uint8 (N, H, W, C)
+    images: Images
     labels: Tensor | None  # int64 (N,), places in `classes`; None where nobody labelled
     classes: tuple[str, ...]
-    sha256: str  # over the files' bytes and labels, in order; the input size does not matter
+    sha256: str  # over the images' bytes and labels, in order; the input size does not matter
     digests: tuple[str, ...]  # SHA-256 of each image's own bytes
-    encoded: Callable[[int], bytes] = field(repr=False)  # the i-th picture as a file, before resizing
-    skipped: tuple[str, ...] = ()  # files that could not be read, with the reason
+    skipped: tuple[str, ...]  # files that could not be read, with the reason
+    pictures: Sequence[Picture] = field(repr=False)  # what the images were, or will be, decoded from
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def encoded(self, place: int) -> bytes:
+        """One picture as a file, before resizing."""
+        return self.pictures[place].encoded()
+
+
+@dataclass(frozen=True)
+class ImageSet(Pictures):
+    """One split in memory."""
+
+    images: Tensor  # uint8 (N, H, W, C)
+
+
+def batches(images: Images, size: int, device: torch.device | None = None) -> Iterator[Tensor]:
+    """All images in order, `size` at a time, on `device` or where they are."""
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
+        yield batch if device is None else batch.to(device)
 
 
 def set_sha256(digests: Iterable[tuple[str, str]]) -> str:
@@ -33,10 +61,3 @@ def set_sha256(digests: Iterable[tuple[str, str]]) -> str:
     for digest, label in digests:
         whole.update(f"{digest} {label}\n".encode())
     return whole.hexdigest()
-
-
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    """A lossless file of grey (H, W) or RGB (H, W, 3) pixels."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()

@@ -1,37 +1,56 @@
-"""Pseudo-labels: the accepted rows of a labels file (docs/files.md), as images and targets."""
+"""Pseudo-labels: the accepted rows of a labels file (docs/files.md), as pictures and targets."""
 
 import csv
 import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pupil_training.data.folders import Read, read_image
+from pupil_training.data.overlap import Marked
+from pupil_training.data.pictures import FilePicture, Picture
 from pupil_training.errors import DataError
-from pupil_training.preprocess import Preprocess
-from pupil_training.settings import DataSettings, LabelsSettings
+from pupil_training.settings import LabelsSettings
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """The accepted images of a labels file."""
+    """The accepted images of a labels file, not read yet."""
 
-    images: Tensor  # uint8 (N, H, W, C)
+    pictures: list[Picture]
+    digests: list[str]  # what the bytes of each must still be
     targets: Tensor  # hard: int64 (N,); soft: float32 (N, K)
+    confidence: Tensor  # float32 (N,), 0 where a row says nothing
+    repeats: Tensor  # int64 (N,), how often each comes in an epoch
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def take(self, places: Tensor) -> "PseudoLabels":
+        """Those at these places, in this order."""
+        pictures = [self.pictures[i] for i in places.tolist()]
+        digests = [self.digests[i] for i in places.tolist()]
+        kept = (each[places] for each in (self.targets, self.confidence, self.repeats))
+        return PseudoLabels(pictures, digests, *kept)
+
+    def repeated(self, repeats: Tensor) -> "PseudoLabels":
+        """Those that come at least once when each comes as often as `repeats` (N,) says."""
+        return replace(self, repeats=repeats).take(repeats.nonzero()[:, 0])
+
+    def marked(self) -> Marked:
+        """What tells them."""
+        return Marked([picture.name for picture in self.pictures], [self.digests])
 
 
-def load_pseudo_labels(labels: LabelsSettings, data: DataSettings, classes: tuple[str, ...]) -> PseudoLabels:
-    """Images and targets of the accepted rows of `labels.file`.
+def read_pseudo_labels(labels: LabelsSettings, classes: tuple[str, ...], pool: Mapping[str, Picture]) -> PseudoLabels:
+    """The accepted rows of `labels.file`. An image is found in the `pool` by its SHA-256, or else by its path.
 
-    Raises DataError: no such file, other classes, nothing accepted, an image that is gone or changed.
+    Raises DataError: no such file, other classes, nothing accepted, an image that is gone.
     """
     file = Path(str(labels.file))
     rows = list(read_rows(file))
@@ -39,13 +58,14 @@ def load_pseudo_labels(labels: LabelsSettings, data: DataSettings, classes: tupl
     accepted = [row for row in rows if row.get("accepted") and not row.get("error")]
     if not accepted:
         raise DataError(f"{file}: none of its {len(rows)} rows is accepted, there is nothing to learn from")
-    preprocess = Preprocess.of(data)
-    with ThreadPoolExecutor() as threads:
-        read = list(threads.map(lambda row: _image(file, row, preprocess), accepted))
     target = _soft if labels.kind == "soft" else _hard
-    targets = [target(file, row, classes) for row in accepted]
-    images = np.stack([one.pixels for one in read if one.pixels is not None])
-    return PseudoLabels(torch.from_numpy(images), torch.tensor(targets))
+    return PseudoLabels(
+        [pool.get(str(row.get("sha256"))) or _at_path(file, row) for row in accepted],
+        [str(row.get("sha256")) for row in accepted],
+        torch.tensor([target(file, row, classes) for row in accepted]),
+        torch.tensor([float(row.get("confidence") or 0) for row in accepted]),
+        torch.ones(len(accepted), dtype=torch.int64),
+    )
 
 
 def read_rows(file: Path) -> Iterator[Row]:
@@ -80,17 +100,14 @@ def _check_classes(file: Path, rows: list[Row], classes: tuple[str, ...]) -> Non
         )
 
 
-def _image(file: Path, row: Row, preprocess: Preprocess) -> Read:
+def _at_path(file: Path, row: Row) -> FilePicture:
     name = Path(str(row.get("image")))
     path = next((path for path in (file.parent / name, name) if path.is_file()), None)
     if path is None:
-        raise DataError(f"{file}: its image {name} is neither beside the file nor in the working folder")
-    read = read_image(path, preprocess)
-    if read.problem:
-        raise DataError(f"{path}: {read.problem}")
-    if read.sha256 != row.get("sha256"):
-        raise DataError(f"{path}: changed since it was labelled (its SHA-256 is not that of {file})")
-    return read
+        raise DataError(
+            f"{file}: its image {name} is neither beside the file nor in the working folder, nor in the pool"
+        )
+    return FilePicture(str(path))
 
 
 def _hard(file: Path, row: Row, classes: tuple[str, ...]) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 from pupil_training.data import SPLITS, ImageSet, load_split
@@ -12,7 +11,6 @@ from pupil_training.judge.candidate import Candidate
 from pupil_training.judge.run_candidate import run_candidate
 from pupil_training.recipe import override_data
 from pupil_training.runs import differing_classes
-from pupil_training.settings import DataSettings
 
 
 def load_candidate(path: Path, overrides: Sequence[str] = ()) -> Candidate:
@@ -32,17 +30,17 @@ class Exam:
         if split not in SPLITS:
             raise DataError(f"'{split}' is not a split; the splits are {', '.join(SPLITS)}")
         self.split = split
-        self._load = cache(self._read)
+        self._read: dict[str, ImageSet] = {}  # by the settings of their data
 
     def images_for(self, candidate: Candidate) -> ImageSet:
         """Raises DataError: none there, unlabelled, or of other classes than the candidate's."""
-        images = self._load(candidate.data)
+        settings = candidate.data.model_dump_json()
+        if settings not in self._read:
+            self._read[settings] = load_split(candidate.data, self.split)
+        images = self._read[settings]
         if images.labels is None:
             raise DataError(f"the {self.split} split has no labels to judge by")
         if images.classes != candidate.classes:
             differ = differing_classes(images.classes, candidate.classes, candidate.path)
             raise DataError(f"{candidate.data.root}: {differ}")
         return images
-
-    def _read(self, data: DataSettings) -> ImageSet:
-        return load_split(data, self.split)

@@ -31,7 +31,7 @@ class RunCandidate(Candidate):
             return None
         device = self.run.model.mean.device
         teacher = together(load_teachers([str(place) for place in places], self.run.model, device))
-        logits = logits_of_teacher(teacher, images.to(device), batch_for(images)).cpu()
+        logits = logits_of_teacher(teacher, images, device, batch_for(images)).cpu()
         return TeacherAnswers(teacher.name, logits, teacher.temperature)
 
     def teacher_places(self) -> list[Path]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from pupil_training.augment import Views, views_of
-from pupil_training.data.feed import Cut
+from pupil_training.data.order import Cut
 from pupil_training.data.training import TrainingData
 from pupil_training.ema import Ema
 from pupil_training.errors import RecipeError

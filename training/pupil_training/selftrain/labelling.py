@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pupil_training.augment import Views
-from pupil_training.data import ImageSet, hidden_labels, load_split
+from pupil_training.data import ImageSet, Splits, load_split
 from pupil_training.data.feed import Batch
 from pupil_training.evaluate import logits_of
 from pupil_training.files import written_whole
@@ -74,7 +74,7 @@ def write_labels(file: Path, labelled: Labelled, pool: ImageSet) -> None:
 
 def true_labels(recipe: Recipe) -> NDArray[np.int64] | None:
     """The pool's labels where somebody knows them: to judge a round, never to learn from."""
-    return hidden_labels(recipe.data)
+    return Splits(recipe.data).hidden_labels()
 
 
 def _evidence(teacher: Run, recipe: Recipe, pool_confidence: NDArray[np.float64]) -> Calibration:

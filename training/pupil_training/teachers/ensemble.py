@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pupil_training.data.images import Images
 from pupil_training.teachers.teacher import Teacher, logits_of_teacher
 
 
@@ -27,9 +28,9 @@ class Ensemble:
         return torch.stack(scores).logsumexp(0)  # a constant short of the mean's logarithm, which softmax forgives
 
 
-def logits_on(images: Tensor, teachers: Sequence[Teacher], device: torch.device) -> Tensor | None:
+def logits_on(images: Images, teachers: Sequence[Teacher], device: torch.device) -> Tensor | None:
     """What the teachers together say of plain images (N, H, W, C), on the CPU; None where there are none."""
-    return logits_of_teacher(together(teachers), images.to(device)).cpu() if teachers else None
+    return logits_of_teacher(together(teachers), images, device).cpu() if teachers else None
 
 
 def together(teachers: Sequence[Teacher]) -> Teacher:

@@ -12,8 +12,10 @@ from tqdm import tqdm
 
 from pupil_training.augment import Views
 from pupil_training.data.feed import Batch
+from pupil_training.data.streamed import Streamed
 from pupil_training.data.training import TrainingData
 from pupil_training.devices import autocast
+from pupil_training.preprocess import Preprocess
 from pupil_training.recipe import Recipe
 from pupil_training.settings import AugmentSettings
 from pupil_training.teachers import answers
@@ -49,7 +51,7 @@ def _origin(recipe: Recipe, data: TrainingData, teachers: Sequence[Teacher]) -> 
     policy, views = _views(recipe)
     return {
         "teachers": [_weights(teacher.described()) for teacher in teachers],
-        "images": _sha256(data.images),
+        "images": _sha256(recipe, data),
         "classes": list(data.classes),
         "seed": recipe.seed if policy.active else None,
         "views": views,
@@ -68,10 +70,17 @@ def _weights(teacher: dict[str, Any]) -> str:
     return weights
 
 
-def _sha256(images: Tensor) -> str:
-    """Of the pixels as the teacher gets them, so that their size and resizing are in it."""
-    whole = hashlib.sha256(str(tuple(images.shape)).encode())
-    whole.update(images.contiguous().numpy().data)
+def _sha256(recipe: Recipe, data: TrainingData) -> str:
+    """Of the pixels as the teacher gets them, or of the files that they will be decoded from; in their order."""
+    if isinstance(data.images, Tensor):
+        whole = hashlib.sha256(str(tuple(data.images.shape)).encode())
+        whole.update(data.images.contiguous().numpy().data)
+    else:
+        assert isinstance(data.images, Streamed)
+        digests = data.splits.hashed(data.images.pictures)
+        whole = hashlib.sha256(f"{Preprocess.of(recipe.data)} {digests}".encode())
+    if data.sample is not None:
+        whole.update(data.sample.numpy().data)
     return whole.hexdigest()
 
 
@@ -86,12 +95,13 @@ def _place(recipe: Recipe, folder: Path, origin: dict[str, Any]) -> Path:
 def _ask(recipe: Recipe, data: TrainingData, teacher: Teacher, team: Team, device: torch.device) -> Answers:
     """Every view of every image, in turn."""
     policy, count = _views(recipe)
-    views, images, classes = Views(policy, recipe.seed), len(data.images), len(data.classes)
+    places = torch.arange(len(data.images)) if data.sample is None else data.sample
+    views, images, classes = Views(policy, recipe.seed), len(places), len(data.classes)
     found = Answers.room(images, count, classes, _top(recipe, classes))
     with tqdm(total=count * images, desc=f"asking {teacher.name}", unit="image", leave=False, disable=None) as bar:
         for view in range(count):
             for chosen in torch.split(torch.arange(images), BATCH):
-                batch = Batch(0, 0, data.images[chosen].to(device), None, chosen, torch.full_like(chosen, view))
+                batch = Batch(0, 0, data.images[places[chosen]].to(device), None, chosen, torch.full_like(chosen, view))
                 with torch.no_grad(), autocast(recipe.amp, device):
                     logits = teacher(views(batch))
                 found.put(batch.chosen, batch.epochs, logits.float())

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from pupil_training.data.images import Images, batches
 from pupil_training.models import InputSize
 from pupil_training.pixels import to_pixels
 
@@ -39,6 +40,8 @@ class FoundTeacher(Teacher, Protocol):
     def input(self) -> InputSize: ...
 
 
-def logits_of_teacher(teacher: Teacher, images: Tensor, batch_size: int = 1000) -> Tensor:
-    """Logits (N, K), where the images are, of plain uint8 images (N, H, W, C)."""
-    return torch.cat([teacher(to_pixels(batch)) for batch in torch.split(images, batch_size)])
+def logits_of_teacher(
+    teacher: Teacher, images: Images, device: torch.device | None = None, batch_size: int = 1000
+) -> Tensor:
+    """Logits (N, K), on the teacher's `device`, of plain uint8 images (N, H, W, C), which may be elsewhere."""
+    return torch.cat([teacher(to_pixels(batch)) for batch in batches(images, batch_size, device)])
