@@ -85,6 +85,6 @@ def _sentence(said: dict[str, Any]) -> str:
     agreement = said.get("agreement")
     like_fp32 = f", like fp32 on {agreement['right']}/{agreement['of']}" if agreement else ""
     return (
-        f"{', '.join(accuracies)}{like_fp32}; {said['bytes']:,} bytes; "
+        f"{', '.join(accuracies)}{like_fp32}; {said['bytes']:,} bytes, {said['milliseconds']['1']:.2g} ms an image; "
         f"certified precisions: {', '.join(promised) or 'none'}"
     )

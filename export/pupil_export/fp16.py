@@ -67,7 +67,8 @@ def _check_outputs(served: Served, images: NDArray[np.uint8]) -> None:
 
         return look
 
-    hooks = [layer.register_forward_hook(check(name)) for name, layer in served.classifier.net.named_modules() if name]
+    layers = served.classifier.net.named_modules()
+    hooks = [layer.register_forward_hook(check(name or "the last")) for name, layer in layers]
     try:
         with torch.inference_mode():
             for batch in torch.split(torch.from_numpy(images), BATCH):

@@ -44,7 +44,7 @@ class Gate:
     least_agreement: float = 0.98  # with fp32's best class; what differs is near a tie
 
     def passes(self, cost: Cost) -> bool:
-        return cost.lost <= self.most_lost * cost.of and cost.same >= self.least_agreement * cost.of
+        return cost.lost / cost.of <= self.most_lost and cost.same / cost.of >= self.least_agreement
 
     def compare(self, cost: Cost) -> str:
         """The cost beside what is allowed, in words."""
