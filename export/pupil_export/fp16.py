@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pupil_export.answers import BATCH
+from pupil_export.cost import Cost
 from pupil_export.errors import ExportError
-from pupil_export.gate import Cost
 from pupil_export.graph import Served, export_graph
 
 MOST = float(torch.finfo(torch.float16).max)  # 65,504

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import QDQQuantizer, QuantType, TensorsData
 
 from pupil_export.answers import OnnxModel
+from pupil_export.cost import Cost, cost
 from pupil_export.errors import ExportError
-from pupil_export.gate import Cost, Gate, cost
+from pupil_export.gate import Gate
 from pupil_export.layers import LAYERS, layers, outside
 from pupil_export.ranges import METHODS, tensor_ranges
 from pupil_export.splits import labels_of

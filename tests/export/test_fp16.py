@@ -9,9 +9,9 @@ import torch
 from onnx import TensorProto
 
 from pupil_export.answers import OnnxModel
+from pupil_export.cost import Cost
 from pupil_export.errors import ExportError
 from pupil_export.fp16 import check_cost, to_fp16
-from pupil_export.gate import Cost
 from pupil_export.graph import Served
 from pupil_training.runs import load_run
 

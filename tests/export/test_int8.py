@@ -9,8 +9,9 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from pupil_export.answers import Answers, OnnxModel
+from pupil_export.cost import Cost, cost
 from pupil_export.errors import ExportError
-from pupil_export.gate import Cost, Gate, cost
+from pupil_export.gate import Gate
 from pupil_export.graph import Served, export_graph
 from pupil_export.int8 import OP_TYPES, Way, quantise, to_int8
 from pupil_export.layers import layers, outside

@@ -75,7 +75,8 @@ def test_each_precision_brings_its_files_and_says_which(
             file_of(precision, file) for file in ("model.onnx", "calibration.json", "golden/golden.json")
         }
         assert one["bytes"] == (compressed / one["file"]).stat().st_size
-        assert all(0 < one["milliseconds"][size] < 1000 for size in ("1", "32"))
+        assert one["milliseconds"].keys() == {"1", "32"}
+        assert all(milliseconds > 0 for milliseconds in one["milliseconds"].values())
     assert said["int8"]["bytes"] < said["fp16"]["bytes"] < said["fp32"]["bytes"]
 
 
