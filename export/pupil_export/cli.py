@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from pupil_export.gate import Gate
+
 
 @click.command(epilog="\b\nExample:\n  pupil export runs/teacher --repository repository --precision fp32,int8")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -19,14 +21,14 @@ import click
 @click.option(
     "--most-lost",
     type=click.FloatRange(0, 1),
-    default=0.003,
+    default=Gate.most_lost,
     show_default=True,
     help="Accuracy that int8 may lose on the validation split.",
 )
 @click.option(
     "--least-agreement",
     type=click.FloatRange(0, 1),
-    default=0.98,
+    default=Gate.least_agreement,
     show_default=True,
     help="Share of the validation split on which int8 must have fp32's best class.",
 )
@@ -51,7 +53,6 @@ def export(
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # torch's threads spin long beside other work; read at its import
     from pupil_export.bundle import export as export_run
     from pupil_export.errors import ExportError
-    from pupil_export.gate import Gate
     from pupil_training.errors import TrainingError
 
     click.echo(f"exporting {run} and comparing it with PyTorch", err=True)
@@ -85,6 +86,6 @@ def _sentence(said: dict[str, Any]) -> str:
     agreement = said.get("agreement")
     like_fp32 = f", like fp32 on {agreement['right']}/{agreement['of']}" if agreement else ""
     return (
-        f"{', '.join(accuracies)}{like_fp32}; {said['bytes']:,} bytes; "
+        f"{', '.join(accuracies)}{like_fp32}; {said['bytes']:,} bytes, {said['milliseconds']['1']:.2g} ms an image; "
         f"certified precisions: {', '.join(promised) or 'none'}"
     )

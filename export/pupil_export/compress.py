@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pupil_export.answers import OnnxModel
+from pupil_export.cost import cost
 from pupil_export.fp16 import check_cost, to_fp16
-from pupil_export.gate import Gate, cost
+from pupil_export.gate import Gate
 from pupil_export.graph import Served
 from pupil_export.int8 import to_int8
 from pupil_export.splits import labels_of, spread, training_images

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pupil_export.answers import BATCH
+from pupil_export.cost import Cost
 from pupil_export.errors import ExportError
-from pupil_export.gate import Cost
 from pupil_export.graph import Served, export_graph
 
 MOST = float(torch.finfo(torch.float16).max)  # 65,504
@@ -67,7 +67,8 @@ def _check_outputs(served: Served, images: NDArray[np.uint8]) -> None:
 
         return look
 
-    hooks = [layer.register_forward_hook(check(name)) for name, layer in served.classifier.net.named_modules() if name]
+    layers = served.classifier.net.named_modules()
+    hooks = [layer.register_forward_hook(check(name or "the last")) for name, layer in layers]
     try:
         with torch.inference_mode():
             for batch in torch.split(torch.from_numpy(images), BATCH):

@@ -2,6 +2,7 @@
 
 import onnx
 import torch
+from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -52,6 +53,8 @@ def export_graph(served: Served) -> bytes:
         verbose=False,
     )
     assert program is not None  # it is None only when a file was asked for
+    # The exporter leaves arrays of zeros as nodes, and with them the weights of a partly connected layer.
+    fold_constants(program.model, should_fold=lambda node: node.op_type == "ConstantOfShape" or None)
     graph = program.model_proto
     if graph.ByteSize() > MOST_BYTES:
         raise ExportError(f"the graph takes {graph.ByteSize():,} bytes, an ONNX file at most {MOST_BYTES:,}")

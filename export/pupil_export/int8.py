@@ -4,6 +4,7 @@ Jacob et al. 2018, Quantization and training of neural networks for efficient in
 """
 
 import copy
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import QDQQuantizer, QuantType, TensorsData
 
 from pupil_export.answers import OnnxModel
+from pupil_export.cost import Cost, cost
 from pupil_export.errors import ExportError
-from pupil_export.gate import Cost, Gate, cost
+from pupil_export.gate import Gate
 from pupil_export.layers import LAYERS, layers, outside
 from pupil_export.ranges import METHODS, tensor_ranges
 from pupil_export.splits import labels_of
@@ -50,23 +52,25 @@ class Tried(NamedTuple):
 
 
 def to_int8(graph: bytes, images: NDArray[np.uint8], validation: ImageSet, gate: Gate) -> Tried:
-    """The quantised graph that agrees best with `graph` on the validation split.
+    """Of the quantised graphs that pass the gate, the one that agrees best with `graph` on the validation split.
 
     `images` (N, H, W, C), of training, give the ranges of the activations. The first and the last layer stay in fp32
-    only where no way passes the gate without. Raises ExportError, with the numbers, where none passes with it.
+    only where no way passes without. Raises ExportError, with the numbers, where none passes with it either.
     """
     pixels, labels = validation.images.numpy(), labels_of(validation)
     reference = OnnxModel(graph)(pixels)
     model = onnx.load_from_string(graph)
-    ranges = {method: tensor_ranges(model, images, method=method, op_types=OP_TYPES) for method in METHODS}
+    found = {method: tensor_ranges(model, images, method=method, op_types=OP_TYPES) for method in METHODS}
     tried: list[Tried] = []
     for ends in ("int8", "fp32") if len(layers(model.graph)) > 2 else ("int8",):
-        for way in (Way(ends, weights, method) for weights in ("per-channel", "per-tensor") for method in METHODS):
-            quantised = quantise(model, way, ranges[way.ranges])
-            tried.append(Tried(way, quantised, cost(OnnxModel(quantised)(pixels), reference, labels)))
-        best = max(tried, key=lambda one: one.rank)
-        if gate.passes(best.cost):
-            return best
+        for weights, (method, ranges) in product(("per-channel", "per-tensor"), found.items()):
+            if ranges is not None:
+                way = Way(ends, weights, method)
+                quantised = quantise(model, way, ranges)
+                tried.append(Tried(way, quantised, cost(OnnxModel(quantised)(pixels), reference, labels)))
+        if passing := [one for one in tried if gate.passes(one.cost)]:
+            return max(passing, key=lambda one: one.rank)
+    best = max(tried, key=lambda one: one.rank)
     raise ExportError(
         f"int8: the best of {len(tried)} ways ({best.way}) {gate.compare(best.cost)}; not exported. Leave int8 out "
         "of --precision, or accept the cost with --most-lost and --least-agreement"

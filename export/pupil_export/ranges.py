@@ -21,8 +21,11 @@ METHODS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
 
 def tensor_ranges(
     model: onnx.ModelProto, images: NDArray[np.uint8], *, method: str, op_types: list[str]
-) -> TensorsData:
-    """The ranges of what these kinds of nodes read and write, for uint8 images (N, H, W, C)."""
+) -> TensorsData | None:
+    """The ranges of what these kinds of nodes read and write, for uint8 images (N, H, W, C).
+
+    None where a tensor, such as that of a dead layer, varies too little for a histogram; minmax takes any.
+    """
     kind, options = METHODS[method]
     with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
         graph = Path(folder) / "model.onnx"
@@ -32,9 +35,14 @@ def tensor_ranges(
         )
         # One call a batch: a call keeps every tensor of all that it is given. CalibMaxIntermediateOutputs is no way
         # out: onnxruntime 1.31 then drops what it collected.
-        for start in range(0, len(images), BATCH):
-            collector.collect_data(_OneBatch(images[start : start + BATCH]))
-        return collector.compute_data()
+        try:
+            for start in range(0, len(images), BATCH):
+                collector.collect_data(_OneBatch(images[start : start + BATCH]))
+            return collector.compute_data()
+        except ValueError:  # numpy's: "Too many bins for data range"
+            if method == "minmax":
+                raise
+            return None
 
 
 class _OneBatch(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pupil_export.answers import OnnxModel
 
 BATCH_SIZES = (1, 32)
-SECONDS = 0.3  # for each batch size
+SECONDS = 0.2  # for each batch size
 FEWEST = 5  # runs
 
 

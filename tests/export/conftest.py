@@ -1,12 +1,14 @@
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pupil_export import export
-from pupil_export.graph import Served
+from pupil_export.graph import Served, export_graph
 from pupil_training.digits import write_digits
 from pupil_training.loop import train
 from pupil_training.recipe import DataSettings, ModelSettings, parse_recipe
@@ -19,6 +21,18 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "digits"
     write_digits(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def split(digits: Path) -> Callable[[str], tuple[np.ndarray, np.ndarray]]:
+    """Images and labels of a split, read by Pillow alone: 8×8 grey files, made 28×28."""
+
+    def read(name: str) -> tuple[np.ndarray, np.ndarray]:
+        files = sorted((digits / name).glob("*/*.png"))
+        resized = [np.array(Image.open(file).resize((28, 28), Image.Resampling.BILINEAR)) for file in files]
+        return np.stack(resized)[..., None], np.array([int(file.parent.name) for file in files])
+
+    return read
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +56,12 @@ def repository(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def compressed(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the run `teacher` in every precision; tests must not write here."""
+    return export(runs / "teacher", tmp_path_factory.mktemp("compressed"), precisions=("int8", " fp16", "int8"))
+
+
+@pytest.fixture(scope="session")
 def untrained() -> Callable[[str, int, int], Served]:
     """A net by name, side and channels, with random weights, a normalisation and a temperature of its own."""
 
@@ -55,6 +75,12 @@ def untrained() -> Callable[[str, int, int], Served]:
         return Served(classifier)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def untrained_graph(untrained: Callable[[str, int, int], Served]) -> Callable[[str, int, int], bytes]:
+    """The graphs of those nets, each exported once."""
+    return functools.cache(lambda name, side, channels: export_graph(untrained(name, side, channels)))
 
 
 @pytest.fixture

@@ -26,18 +26,6 @@ def facts(repository: Path) -> Callable[[str], Facts]:
     return lambda name: json.loads((repository / name / "1/bundle.json").read_bytes())
 
 
-@pytest.fixture(scope="session")
-def split(digits: Path) -> Callable[[str], tuple[np.ndarray, np.ndarray]]:
-    """Images and labels of a split, read by Pillow alone: 8×8 grey files, made 28×28."""
-
-    def read(name: str) -> tuple[np.ndarray, np.ndarray]:
-        files = sorted((digits / name).glob("*/*.png"))
-        resized = [np.array(Image.open(file).resize((28, 28), Image.Resampling.BILINEAR)) for file in files]
-        return np.stack(resized)[..., None], np.array([int(file.parent.name) for file in files])
-
-    return read
-
-
 def test_a_bundle_is_exactly_the_documented_files(repository: Path) -> None:
     files = {path.relative_to(repository).as_posix() for path in repository.rglob("*") if path.is_file()}
     golden = {f"golden/{n}.png" for n in range(8)} | {"golden/golden.json"}
