@@ -105,3 +105,18 @@ def test_whitened_patches_have_no_correlation_and_variance_one() -> None:
     half = whitened[:, :12].transpose(0, 1).flatten(1)
     assert torch.allclose(half @ half.T / half.shape[1], torch.eye(12), atol=0.1)
     assert torch.allclose(whitened[:, :12], -whitened[:, 12:])
+
+
+def test_a_layer_that_looks_at_training_pixels_sees_the_whole_set_whose_classes_come_in_order() -> None:
+    class Looks(torch.nn.Flatten):
+        def fit_to(self, pixels: torch.Tensor) -> None:
+            self.seen = pixels
+
+    layer = Looks()
+    images = (
+        (torch.arange(12_000) // 1200 * 20).to(torch.uint8).reshape(-1, 1, 1, 1)
+    )  # ten classes, one brightness each
+    Classifier(layer, tuple("0123456789"), InputSize(1, 1, 1)).fit_to(images)
+    values, counts = layer.seen.unique(return_counts=True)
+    assert len(values) == 10
+    assert counts.tolist() == [500] * 10

@@ -71,7 +71,9 @@ class Classifier(nn.Module):
             values = images[..., channel].double() / 255
             self.mean[0, channel] = values.mean()
             self.std[0, channel] = values.std().clamp_min(1e-3)  # a set of one colour
-        some = (to_pixels(images[:FEW]) - self.mean) / self.std
+        count = min(FEW, len(images))
+        spread = images[torch.arange(count) * len(images) // count]  # the first ones may all be of one class
+        some = (to_pixels(spread) - self.mean) / self.std
         for layer in self.net.modules():
             if isinstance(layer, Fitted):
                 layer.fit_to(some)
