@@ -58,6 +58,16 @@ def test_a_second_model_is_compared_with_the_first_image_by_image(teacher_run: R
     }
 
 
+def test_the_accuracy_of_each_class_is_told_apart(weak_run: Run) -> None:
+    (report,) = reports(weak_run.folder)
+    images = weak_run.load_split("test")
+    predicted = logits_of(weak_run.model, images.images).argmax(1)
+    for place, name in enumerate(weak_run.classes):
+        mine = images.labels == place
+        assert report["of_each_class"][name] == {"right": int((predicted[mine] == place).sum()), "of": int(mine.sum())}
+    assert sum(counted["right"] for counted in report["of_each_class"].values()) == report["accuracy"]["right"]
+
+
 def test_the_table_says_what_the_json_says(teacher_run: Run, weak_run: Run) -> None:
     table = told(teacher_run.folder, weak_run.folder).splitlines()
     first, second = reports(teacher_run.folder, weak_run.folder)

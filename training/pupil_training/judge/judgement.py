@@ -51,6 +51,12 @@ class Judgement:
         confidence: NDArray[np.float64] = scores.max(1).values.numpy()
         return confidence
 
+    def of_each_class(self) -> dict[str, dict[str, int]]:
+        """The accuracy on each true class's own images."""
+        names, labels = self.candidate.classes, self.labels.numpy()
+        counts = {name: labels == place for place, name in enumerate(names)}
+        return {name: {"right": int(self.correct[mine].sum()), "of": int(mine.sum())} for name, mine in counts.items()}
+
     @cached_property
     def calibrated(self) -> dict[str, float]:
         return calibration(self.logits, self.labels, self.candidate.temperature)
@@ -105,6 +111,7 @@ def facts(judgement: Judgement, first: Judgement) -> dict[str, Any]:
         "sha256": judgement.images.sha256,
         "accuracy": judgement.accuracy._asdict(),
         "interval": interval(judgement.accuracy),
+        "of_each_class": judgement.of_each_class(),
         "temperature": candidate.temperature,
         **judgement.calibrated,
         "uncalibrated": judgement.uncalibrated,
