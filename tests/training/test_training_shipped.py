@@ -54,3 +54,24 @@ def test_the_mnist_recipes_go_from_teacher_to_student(tiny_mnist: Path, tmp_path
     distilled = run_small("mnist_student_distilled", tmp_path, *data, f"distill.teacher={teacher.folder}")
     assert alone.result["data"] == distilled.result["data"] == teacher.result["data"]
     assert distilled.result["teachers"][0]["name"] == "mnist_teacher"
+
+
+def test_hintons_recipes_teach_one_net_in_five_ways(tiny_mnist: Path, tmp_path: Path) -> None:
+    data = (f"data.root={tiny_mnist}", "data.validation=0.2")
+    teacher = f"distill.teacher={run_small('mnist_teacher', tmp_path, *data).folder}"
+    alone = run_small("hinton_student", tmp_path, *data)
+    runs = [
+        run_small(f"hinton_{name}", tmp_path, *data, teacher)
+        for name in ("student_distilled", "student_matched", "without_3", "only_7_8")
+    ]
+    assert {run.result["parameters"] for run in [alone, *runs]} == {1_276_810}
+    assert [run.result["images"]["train"] for run in runs] == [80, 80, 63, 14]  # of 100, less validation and pool
+    assert [bool(run.model.shift.any()) for run in runs] == [False, False, True, True]
+
+
+def test_few_labels_of_mnist_and_a_pool_of_the_rest(tiny_mnist: Path, tmp_path: Path) -> None:
+    data = (f"data.root={tiny_mnist}", "data.labels=20", "data.validation=0.5", "pool.batch_size=16")
+    run = run_small("mnist_few_labels", tmp_path, *data)
+    assert run.result["images"] == {"train": 10, "validation": 10, "pool": 80}
+    alone = run_small("mnist_few_labels", tmp_path / "alone", *data, "pool.method=none")
+    assert alone.result["images"] == {"train": 10, "validation": 10}
