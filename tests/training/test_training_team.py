@@ -51,6 +51,16 @@ def test_two_processes_give_the_loss_curve_and_the_weights_of_one(
         assert torch.allclose(value, two.model.state_dict()[name], atol=1e-4), name
 
 
+def test_the_command_speaks_once_for_all_of_its_processes(bars_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(f'steps = 4\nbatch_size = 8\n[data]\nroot = "{bars_folder}"')
+    words = ["--standalone", "--nproc-per-node=2", "-m", "pupil_client", "train", "tiny.toml", "--out", "run"]
+    command = [sys.executable, "-m", "torch.distributed.run", *words]
+    done = subprocess.run(command, cwd=tmp_path, check=True, timeout=180, capture_output=True, text=True)
+    assert done.stdout == "run\n"
+    assert done.stderr.count("validation images right") == 1
+    assert "Warning" not in done.stderr
+
+
 def test_a_batch_in_parts_gives_what_the_whole_batch_gives(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     whole, parts = (train(recipe(accumulate=parts, augment={"cutmix": 1.0}), tmp_path / str(parts)) for parts in (1, 4))
     for name, value in whole.model.state_dict().items():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pupil_training.commands import one_line_errors, wait_briefly
+from pupil_training.commands import one_line_errors, say, wait_briefly
 
 if TYPE_CHECKING:
     from pupil_training.recipe import Recipe
@@ -73,8 +73,8 @@ def self_train(recipe: str, overrides: tuple[str, ...], out: Path | None, resume
 
         settings = load_recipe(recipe, overrides)
         folder = out or Path("runs") / settings.name
-        best = run_rounds(settings, folder, resume=resume, force=force, say=lambda line: click.echo(line, err=True))
-        click.echo(best.folder)
+        best = run_rounds(settings, folder, resume=resume, force=force, say=lambda line: say(line, err=True))
+        say(best.folder)
 
 
 def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> None:
@@ -83,9 +83,9 @@ def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> Non
     from pupil_training.objectives.formula import formula
 
     if recipe.distill.teacher:
-        click.echo(formula(recipe.distill, recipe.smoothing), err=True)
+        say(formula(recipe.distill, recipe.smoothing), err=True)
     run = train(recipe, out or Path("runs") / recipe.name, resume=resume, force=force)
     right = run.result["metrics"]["validation_accuracy"]
     seconds = run.result["seconds"]
-    click.echo(f"{right['right']} of {right['of']} validation images right after {seconds:.0f} s", err=True)
-    click.echo(run.folder)
+    say(f"{right['right']} of {right['of']} validation images right after {seconds:.0f} s", err=True)
+    say(run.folder)

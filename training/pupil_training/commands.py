@@ -28,6 +28,12 @@ def brought_by(extra: str, what: str) -> Iterator[None]:
         raise NotInstalled(f"{what} needs {error.name}: pip install 'pupil[{extra}]'") from None
 
 
+def say(line: object, *, err: bool = False) -> None:
+    """Prints a line, once where `torchrun` started several of us."""
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(line, err=err)
+
+
 def check_place(file: Path) -> None:
     """Refuses a file that could not be written, before the work that it is to hold is done."""
     if not file.absolute().parent.is_dir():

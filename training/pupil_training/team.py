@@ -31,7 +31,7 @@ class Team:
         """The module, its gradients averaged over the team."""
         if self.processes == 1:
             return module
-        return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=not all_used)
+        return DistributedDataParallel(module, find_unused_parameters=not all_used)
 
     def told(self, value: Value) -> Value:
         """The leader's value, in every process."""
