@@ -71,6 +71,21 @@ def tiny_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of CIFAR-10's form: 20 training and 2 test JPEGs of noise a class."""
+    root = tmp_path_factory.mktemp("cifar")
+    random = np.random.default_rng(0)
+    names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    for split, count in (("train", 20), ("test", 2)):
+        for name in names:
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{i:04}.jpg")
+    return root
+
+
+@pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """scikit-learn's digits on disk."""
     folder = tmp_path_factory.mktemp("data") / "digits"

@@ -93,4 +93,4 @@ def test_every_shipped_recipe_loads_builds_its_net_and_says_what_it_gives(name: 
     first_lines = (recipe_folder() / f"{name}.toml").read_text(encoding="utf-8").partition("\n\n")[0]
     assert all(line.startswith("#") for line in first_lines.splitlines())
     assert f"pupil {'distill' if recipe.distill.teacher else 'train'} {name}" in first_lines
-    assert "%" in first_lines
+    assert "%" in first_lines or "Not measured yet." in first_lines

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from pupil_training.loop import train
 from pupil_training.recipe import load_recipe
-from pupil_training.runs import Run
+from pupil_training.runs import Run, load_run
+from pupil_training.selftrain import self_train
 
 FEW = ["steps=6", "eval_every=3", "log_every=2", "batch_size=8"]
 
@@ -75,3 +77,35 @@ def test_few_labels_of_mnist_and_a_pool_of_the_rest(tiny_mnist: Path, tmp_path: 
     assert run.result["images"] == {"train": 10, "validation": 10, "pool": 80}
     alone = run_small("mnist_few_labels", tmp_path / "alone", *data, "pool.method=none")
     assert alone.result["images"] == {"train": 10, "validation": 10}
+
+
+def test_the_cifar_recipes_go_from_a_teacher_to_a_student_of_a_tenth(tiny_cifar: Path, tmp_path: Path) -> None:
+    data = (f"data.root={tiny_cifar}", "data.validation=0.2", "data.calibration=0.2")
+    teacher = run_small("cifar_teacher", tmp_path, *data)
+    alone = run_small("cifar_student", tmp_path, *data)
+    distilled = run_small("cifar_student_distilled", tmp_path, *data, f"distill.teacher={teacher.folder}")
+    assert alone.result["multiply_adds"] == distilled.result["multiply_adds"]
+    assert alone.result["multiply_adds"] * 10 < teacher.result["multiply_adds"]
+    assert distilled.result["teachers"][0]["name"] == "cifar_teacher"
+
+
+def test_few_labels_of_cifar_and_rounds_over_the_rest(tiny_cifar: Path, tmp_path: Path) -> None:
+    few = ("data.labels=100", "data.calibration=0.3", "selftrain.teacher_steps=3", "selftrain.rounds=1")
+    anything = ("selftrain.guarantee=none", "selftrain.keep_going=true")
+    recipe = load_recipe("cifar_few_labels", [*FEW, f"data.root={tiny_cifar}", *few, *anything])
+    self_train(recipe, tmp_path / "rounds")
+    student = load_run(tmp_path / "rounds" / "round-1" / "student")
+    assert student.result["images"] == {"train": 60, "validation": 10, "pseudo-labelled": 100}
+
+
+def test_two_classes_of_cifar_are_learned_on_top_of_the_others(tiny_cifar: Path, tmp_path: Path) -> None:
+    data = (f"data.root={tiny_cifar}", "data.validation=0.2")
+    others = 'data.only=["airplane", "automobile", "bird", "deer", "frog", "horse", "ship", "truck"]'
+    eight = run_small("cifar_student", tmp_path, *data, others)
+    few = (*data, "data.labels=20", f"transfer.run={eight.folder}")
+    head = run_small("cifar_transfer", tmp_path / "head", *few, "transfer.mode=head")
+    whole = run_small("cifar_transfer", tmp_path / "whole", *few, "transfer.mode=whole")
+    before, frozen, moved = (next(run.model.net[2].parameters()) for run in (eight, head, whole))
+    assert head.classes == whole.classes == ("cat", "dog")
+    assert torch.equal(frozen, before)
+    assert not torch.equal(moved, before)
