@@ -58,7 +58,7 @@ def distill(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
         _train(settings, **where)
 
 
-@click.command("self-train", epilog="\b\nExample:\n  pupil self-train mnist_1000_labels data.root=../data")
+@click.command("self-train", epilog="\b\nExample:\n  pupil self-train cifar_few_labels data.root=CIFAR")
 @_recipe_options
 def self_train(recipe: str, overrides: tuple[str, ...], out: Path | None, resume: bool, force: bool) -> None:
     """Rounds of teacher, labels and student on a pool without labels; prints the best run.
