@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,11 @@ BATCH = 500
 AUGMENT = {"shift": 2, "flip": True}
 
 
-def recipe(root: str, steps: int, **more: Any) -> Recipe:
+def recipe(root: str, steps: int, amp: str, **more: Any) -> Recipe:
     """The run that every way repeats."""
     data = {"root": root, "height": 32, "width": 32, "channels": 3, "validation": 0.02, "calibration": 0}
     optim = {"name": "sgd", "learning_rate": 0.1, "weight_decay": 0.0005}
-    values = {"data": data, "optim": optim, "model": {"name": "airbench", "widths": [16, 64, 64]}, "amp": "bf16"}
+    values = {"data": data, "optim": optim, "model": {"name": "airbench", "widths": [16, 64, 64]}, "amp": amp}
     length = {"steps": steps, "batch_size": BATCH, "log_every": 50, "eval_every": steps}
     return parse_recipe({**values, **length, **more}, "the benchmark")
 
@@ -120,18 +121,20 @@ def _step(
     optimizer.step()
 
 
-def ways(root: str, steps: int, teacher: str, cache: str) -> dict[str, tuple[Callable[[Recipe], list[float]], Recipe]]:
+def ways(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[Recipe], list[float]], Recipe]]:
     """Everything that is timed, by name."""
+    teacher, cache = arguments.teacher, arguments.cache
     cached = {"teacher": teacher, "logits": "cached", "cache": f"{cache}/plain"}
     views = {"teacher": teacher, "logits": "views", "views": 2, "cache": f"{cache}/views"}
+    whole = partial(recipe, arguments.root, arguments.steps, arguments.amp)
     return {
-        "barest": (barest, recipe(root, steps)),
-        "ours": (ours, recipe(root, steps)),
-        "cached": (ours, recipe(root, steps, distill=cached)),
-        "augmented barest": (barest, recipe(root, steps, augment=AUGMENT)),
-        "augmented ours": (ours, recipe(root, steps, augment=AUGMENT)),
-        "augmented views": (ours, recipe(root, steps, augment=AUGMENT, distill=views)),
-        "torchvision": (reference, recipe(root, steps)),
+        "barest": (barest, whole()),
+        "ours": (ours, whole()),
+        "cached": (ours, whole(distill=cached)),
+        "augmented barest": (barest, whole(augment=AUGMENT)),
+        "augmented ours": (ours, whole(augment=AUGMENT)),
+        "augmented views": (ours, whole(augment=AUGMENT, distill=views)),
+        "torchvision": (reference, whole()),
     }
 
 
@@ -147,7 +150,7 @@ RATIOS = {  # what, images a second of, over those of, is wanted to be at least
 def measure(name: str, arguments: argparse.Namespace) -> None:
     """Runs one way and prints images a second and its peak memory in MB."""
     torch.set_num_threads(usable_cores())
-    way, settings = ways(arguments.root, arguments.steps, arguments.teacher, arguments.cache)[name]
+    way, settings = ways(arguments)[name]
     stamps = way(settings)[WARMUP:]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"rate": BATCH * (len(stamps) - 1) / (stamps[-1] - stamps[0]), "memory": memory}))
@@ -155,8 +158,8 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
 
 def one(name: str, arguments: argparse.Namespace) -> dict[str, float]:
     """The figures of one way, measured in a process of its own."""
-    words = ["--root", arguments.root, "--steps", str(arguments.steps), "--teacher", arguments.teacher]
-    command = [sys.executable, __file__, *words, "--cache", arguments.cache, "--only", name]
+    words = [f"--{each}={getattr(arguments, each)}" for each in ("root", "steps", "amp", "teacher", "cache")]
+    command = [sys.executable, __file__, *words, "--only", name]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
@@ -164,11 +167,11 @@ def one(name: str, arguments: argparse.Namespace) -> dict[str, float]:
 
 def compare(arguments: argparse.Namespace) -> None:
     """All ways, round after round; the ratios at the end."""
-    teacher = recipe(arguments.root, 50, name="teacher")
+    teacher = recipe(arguments.root, 50, arguments.amp, name="teacher")
     with tempfile.TemporaryDirectory() as folder:
         arguments.teacher, arguments.cache = f"{folder}/teacher", f"{folder}/cache"
         loop.train(teacher, Path(arguments.teacher))
-        names = list(ways(arguments.root, 1, arguments.teacher, arguments.cache))
+        names = list(ways(arguments))
         for name in ("cached", "augmented views"):
             one(name, arguments)  # fills the cache, which is not what is timed
         rounds = []
@@ -190,6 +193,7 @@ def main() -> None:
     parser.add_argument("--root", required=True)
     parser.add_argument("--steps", type=int, default=105)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--amp", default="off", choices=["off", "bf16"], help="bf16 where the processor has AMX")
     parser.add_argument("--only")
     parser.add_argument("--teacher", default="")
     parser.add_argument("--cache", default="")
