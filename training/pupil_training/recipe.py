@@ -36,7 +36,7 @@ class Recipe(Settings):
     log_every: Count = 50
     eval_every: Count = 500  # evaluate on the validation split, and save
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    amp: Literal["off", "bf16", "fp16"] = "off"  # the type that convolutions and products are computed in
+    amp: Literal["off", "auto", "bf16", "fp16"] = "off"  # what products are computed in; auto: bf16 where it is faster
     compile: bool = False  # torch.compile, which needs a C++ compiler and a minute
     ema: Share = 0.0  # the decay of averaged weights, which become the result; 0 leaves them out
     smoothing: Share = 0.0  # of hard labels
