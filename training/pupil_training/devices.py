@@ -42,5 +42,5 @@ def autocast(amp: str, device: torch.device) -> AbstractContextManager[None]:
 def _favours_bf16(device: torch.device) -> bool:
     """A processor without AMX knows bf16 too, and takes longer than for fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_amx_tile_supported())
