@@ -1,8 +1,21 @@
 """Calibration and certificates: numbers in, numbers out. No files, no models, no wire."""
 
 from pupil_trust.accuracy import Discordant, mcnemar, wilson_interval
+from pupil_trust.anytime import confidence_sequence, evidence_against
 from pupil_trust.brier import brier_score
 from pupil_trust.calibration import Calibration, fixed_grid, pool_grid
+from pupil_trust.cascade import (
+    DEFER_ALL,
+    CascadeCertificate,
+    CascadePoint,
+    Goal,
+    Losses,
+    cascade_certificate,
+    cascade_curve,
+    disagreements,
+    setbacks,
+    wrong_answers,
+)
 from pupil_trust.certificates import (
     Certificate,
     Guarantee,
@@ -11,8 +24,10 @@ from pupil_trust.certificates import (
     no_certificate,
     promise_is_idle,
 )
+from pupil_trust.drift import drift_evidence
 from pupil_trust.fdr import fdr_accept, fdr_threshold, needed_for_fdr
 from pupil_trust.pac import needed_images, p_value, pac_certificate
+from pupil_trust.per_class import per_class_certificates
 from pupil_trust.prior import prior_shift
 from pupil_trust.reliability import (
     ReliabilityBin,
@@ -21,19 +36,32 @@ from pupil_trust.reliability import (
     equal_width_bins,
     expected_calibration_error,
 )
+from pupil_trust.shift import Shift, shift_test
 from pupil_trust.temperature import fit_temperature, negative_log_likelihood
 
 __all__ = [
+    "DEFER_ALL",
     "Calibration",
+    "CascadeCertificate",
+    "CascadePoint",
     "Certificate",
     "Discordant",
+    "Goal",
     "Guarantee",
+    "Losses",
     "NotCertifiable",
     "ReliabilityBin",
+    "Shift",
     "brier_score",
+    "cascade_certificate",
+    "cascade_curve",
+    "confidence_sequence",
+    "disagreements",
+    "drift_evidence",
     "equal_mass_bins",
     "equal_mass_calibration_error",
     "equal_width_bins",
+    "evidence_against",
     "expected_calibration_error",
     "fdr_accept",
     "fdr_threshold",
@@ -47,8 +75,12 @@ __all__ = [
     "no_certificate",
     "p_value",
     "pac_certificate",
+    "per_class_certificates",
     "pool_grid",
     "prior_shift",
     "promise_is_idle",
+    "setbacks",
+    "shift_test",
     "wilson_interval",
+    "wrong_answers",
 ]

@@ -37,7 +37,7 @@ def places_in(labels: ArrayLike, images: int, classes: int) -> NDArray[np.int64]
     array = np.asarray(labels)
     if array.shape != (images,) or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"labels are {array.dtype} {array.shape}; {images} whole numbers are wanted")
-    if array.min() < 0 or array.max() >= classes:
+    if images and (array.min() < 0 or array.max() >= classes):
         raise ValueError(f"labels run from {array.min()} to {array.max()}; 0 to {classes - 1} is wanted")
     return array.astype(np.int64)
 
