@@ -27,6 +27,8 @@ test: setup  ## every test
 proto: setup  ## regenerate the stubs beside their .proto
 	PATH="$(CURDIR)/.venv/bin:$$PATH" python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto \
 		--grpc_python_out=proto --mypy_grpc_out=proto proto/pupil_proto/v1/*.proto
+	PATH="$(CURDIR)/.venv/bin:$$PATH" python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto \
+		proto/pupil_proto/oip/v2/*.proto  # messages only: the service has another name on the wire
 
 LOCK := $(UV) pip compile --quiet --upgrade pyproject.toml --python-version 3.11 --generate-hashes --no-annotate --no-header
 

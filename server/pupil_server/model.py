@@ -1,6 +1,7 @@
 """One loaded version of a model: its bundle, its session, its queue, and who is inside."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from pupil_server.metrics import Metrics
 from pupil_server.resources import usable_cores
 from pupil_server.session import Session
 from pupil_server.settings import MEGA, ServerSettings
+from pupil_server.statistics import Statistics
 
 
 class Prepared(NamedTuple):
@@ -74,6 +76,7 @@ class LoadedModel:
         self.facts = self.bundle.facts
         self.max_batch = settings.max_batch
         self.retired = False
+        self.statistics = Statistics()
         self._holders = 0
         self._let_go = asyncio.Event()
         self._let_go.set()
@@ -120,13 +123,21 @@ class LoadedModel:
 
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
-        with self._admission.admit(count(images)):
+        with self._door(count(images)) as arrived:
             if not images.encoded:
-                return await self._submit(pixels_array(images.pixels, self.facts.input), call), {}
+                return await self._submit(pixels_array(images.pixels, self.facts.input), call, arrived), {}
             decoded = await self._decoder.decode(images.encoded, self.facts.input, self.facts.resize, call)
             broken = {place: image for place, image in enumerate(decoded) if isinstance(image, BadImage)}
             readable = [image for image in decoded if not isinstance(image, BadImage)]
-            return await self._submit(np.stack(readable), call) if readable else None, broken
+            if not readable:
+                self.statistics.failed.add(time.monotonic() - arrived)
+                return None, broken
+            return await self._submit(np.stack(readable), call, arrived), broken
+
+    async def predict_pixels(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
+        """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
+        with self._door(len(pixels)) as arrived:
+            return await self._submit(pixels, call, arrived)
 
     def answered_by(self, answer: Answer | None = None) -> AnsweredBy:
         """Who answered, and what it took."""
@@ -149,9 +160,26 @@ class LoadedModel:
             pass  # whoever is still inside hears Unavailable from the batcher
         await self._batcher.close()
 
-    async def _submit(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
+    @contextmanager
+    def _door(self, images: int) -> Iterator[float]:
+        """Holds places for a request's images; gives the time at which it came, and counts it where it fails."""
+        arrived = time.monotonic()
+        try:
+            with self._admission.admit(images):
+                yield arrived
+        except BaseException:
+            self.statistics.failed.add(time.monotonic() - arrived)
+            raise
+
+    async def _submit(self, pixels: NDArray[np.uint8], call: Call, arrived: float) -> Answer:
         call.require_time()
-        return await self._batcher.submit(pixels, call.deadline)
+        decoding = time.monotonic() - arrived
+        answer = await self._batcher.submit(pixels, call.deadline)
+        seconds = time.monotonic() - arrived
+        self.statistics.answer(
+            seconds, decoding=decoding, queue=answer.queue_seconds, compute=answer.compute_seconds
+        )
+        return answer
 
 
 class _Observer:
@@ -160,6 +188,7 @@ class _Observer:
     def __init__(self, model: LoadedModel, admission: Admission, metrics: Metrics) -> None:
         labels = (model.facts.model, str(model.facts.version))
         self._admission = admission
+        self._statistics = model.statistics
         self._metrics = metrics
         self._batch_images = metrics.batch_images.labels(*labels)
         self._inference_seconds = metrics.inference_seconds.labels(*labels)
@@ -169,6 +198,7 @@ class _Observer:
 
     def batched(self, images: int, seconds: float) -> None:
         self._admission.measured(images, seconds)
+        self._statistics.batch(images, seconds)
         self._batch_images.observe(images)
         self._inference_seconds.observe(seconds)
 
