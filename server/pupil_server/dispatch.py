@@ -29,7 +29,10 @@ BothStreams = Callable[[AsyncIterator[Any], Call], AsyncGenerator[Message, None]
 
 @dataclass(frozen=True)
 class Method:
-    """One RPC: its path without the leading slash, the request's type, and exactly one of three handlers."""
+    """One RPC: its path without the leading slash, the request's type, and exactly one of three handlers.
+
+    A probe is answered whatever the load, and while draining: who asks how we are must not be told that we are busy.
+    """
 
     service: str
     name: str
@@ -37,6 +40,7 @@ class Method:
     unary: Unary | None = None
     server_stream: ServerStream | None = None
     both_streams: BothStreams | None = None
+    probe: bool = False
 
     @property
     def path(self) -> str:
@@ -110,7 +114,7 @@ class Dispatcher:
         self._calls += 1
         self._metrics.in_flight.set(self._calls)
         try:
-            self._admit(call)
+            self._admit(method, call)
             yield
         except PupilError as error:
             code = error.code
@@ -139,10 +143,10 @@ class Dispatcher:
             if not self._awaited_calls:
                 self._idle.set()
 
-    def _admit(self, call: Call) -> None:
-        if self._draining:
+    def _admit(self, method: Method, call: Call) -> None:
+        if self._draining and not method.probe:
             raise Unavailable("the server is shutting down; try another one")
-        if self._calls > self._max_calls:
+        if self._calls > self._max_calls and not method.probe:
             raise Overloaded(f"{self._max_calls:,} calls are already in work; try again later", retry_after=0.1)
         if call.remaining() <= 0:
             self._metrics.expired.labels("admission").inc()

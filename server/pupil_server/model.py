@@ -176,9 +176,7 @@ class LoadedModel:
         decoding = time.monotonic() - arrived
         answer = await self._batcher.submit(pixels, call.deadline)
         seconds = time.monotonic() - arrived
-        self.statistics.answer(
-            seconds, decoding=decoding, queue=answer.queue_seconds, compute=answer.compute_seconds
-        )
+        self.statistics.answer(seconds, decoding=decoding, queue=answer.queue_seconds, compute=answer.compute_seconds)
         return answer
 
 

@@ -21,6 +21,9 @@ from pupil_server.inference import InferenceHandlers
 from pupil_server.metrics import Metrics
 from pupil_server.model import limits
 from pupil_server.model_handlers import ModelHandlers
+from pupil_server.oip import table as oip
+from pupil_server.oip.names import SERVICE as OIP
+from pupil_server.oip.reflection import descriptor_pool
 from pupil_server.operations import OperationsServer
 from pupil_server.pseudo_label import PseudoLabelHandler
 from pupil_server.repository import Repository
@@ -90,7 +93,7 @@ class Server:
 
     def is_ready(self, name: str) -> bool | None:
         """Whether a service or a model answers; None where there is none of that name."""
-        if name in ("", INFERENCE, MODELS):
+        if name in ("", INFERENCE, MODELS, OIP):
             return self._ready
         loaded = self.repository.is_loaded(name)
         return None if loaded is None else self._ready and loaded
@@ -124,9 +127,11 @@ class Server:
         pseudo_label = PseudoLabelHandler(self.repository, self.metrics, default_deadline=deadline)
         models = ModelHandlers(self.repository)
         health = HealthHandlers(self.is_ready)
-        reflection = ReflectionServicer((INFERENCE, MODELS, HEALTH, REFLECTION))
         i, m, h, r = inference_pb2, models_pb2, health_pb2, reflection_pb2
+        pool = descriptor_pool(*(file.DESCRIPTOR for file in (i, m, h, r)))
+        reflection = ReflectionServicer((INFERENCE, MODELS, OIP, HEALTH, REFLECTION), pool)
         return [
+            *oip.methods(self.repository, models, self.is_ready, default_deadline=deadline),
             Method(INFERENCE, "Classify", i.ClassifyRequest, unary=inference.classify),
             Method(INFERENCE, "ClassifyStream", i.ClassifyRequest, both_streams=inference.classify_stream),
             Method(INFERENCE, "PseudoLabel", i.PseudoLabelRequest, both_streams=pseudo_label.pseudo_label),
@@ -136,8 +141,8 @@ class Server:
             Method(MODELS, "Load", m.LoadModelRequest, unary=models.load),
             Method(MODELS, "Unload", m.UnloadModelRequest, unary=models.unload),
             Method(MODELS, "SetAlias", m.SetAliasRequest, unary=models.set_alias),
-            Method(HEALTH, "Check", h.HealthCheckRequest, unary=health.check),
-            Method(HEALTH, "Watch", h.HealthCheckRequest, server_stream=health.watch),
+            Method(HEALTH, "Check", h.HealthCheckRequest, unary=health.check, probe=True),
+            Method(HEALTH, "Watch", h.HealthCheckRequest, server_stream=health.watch, probe=True),
             Method(
                 REFLECTION,
                 "ServerReflectionInfo",

@@ -1,0 +1,71 @@
+"""ModelInfer, and ModelStreamInfer as many of them on one stream."""
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from weakref import WeakKeyDictionary
+
+from pupil_proto.oip.v2 import infer_pb2 as pb
+from pupil_proto.v1.inference_pb2 import Images
+from pupil_server.batching import Answer
+from pupil_server.call import Call
+from pupil_server.errors import PupilError
+from pupil_server.model import LoadedModel
+from pupil_server.oip.names import model_spec
+from pupil_server.oip.outputs import Answers
+from pupil_server.oip.parameters import time_limit
+from pupil_server.oip.tensors import read_images
+from pupil_server.repository import Repository
+from pupil_server.streams import in_order
+
+FINAL = "triton_final_response"
+
+
+class InferHandlers:
+    def __init__(self, repository: Repository, *, default_deadline: float) -> None:
+        self._repository = repository
+        self._default_deadline = default_deadline
+        self._answers: WeakKeyDictionary[LoadedModel, Answers] = WeakKeyDictionary()
+
+    async def infer(self, request: pb.ModelInferRequest, call: Call) -> pb.ModelInferResponse:
+        limit = time_limit(request.parameters) if request.parameters else math.inf
+        if limit == math.inf:
+            return await self._infer(request, call)
+        async with call.limited(limit) as limited:
+            return await self._infer(request, limited)
+
+    async def stream(
+        self, requests: AsyncIterator[pb.ModelInferRequest], call: Call
+    ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
+        """One answer a request, each within the default deadline or the stream's own, whichever comes first."""
+        errors_end_it = call.metadata.get("triton_grpc_error") == "true"
+
+        async def one(request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
+            try:
+                async with call.limited(self._default_deadline) as limited:
+                    answer = await self.infer(request, limited)
+            except PupilError as error:
+                if errors_end_it:
+                    raise
+                unanswered = pb.ModelInferResponse(id=request.id)
+                return pb.ModelStreamInferResponse(error_message=str(error), infer_response=unanswered)
+            answer.parameters[FINAL].bool_param = True
+            return pb.ModelStreamInferResponse(infer_response=answer)
+
+        async with aclosing(in_order(requests, one)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def _infer(self, request: pb.ModelInferRequest, call: Call) -> pb.ModelInferResponse:
+        with self._repository.use(model_spec(request.model_name, request.model_version)) as model:
+            answers = self._answers.get(model) or self._answers.setdefault(model, Answers(model))
+            wanted = answers.wanted(request.outputs)
+            answer = await _predict(model, request, call)
+            return answers.message(request.id, wanted, answer.outputs)
+
+
+async def _predict(model: LoadedModel, request: pb.ModelInferRequest, call: Call) -> Answer:
+    images = read_images(request, model.facts.input)
+    if isinstance(images, list):
+        return await model.predict(Images(encoded=images), call)
+    return await model.predict_pixels(images, call)

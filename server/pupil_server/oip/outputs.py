@@ -1,0 +1,82 @@
+"""Logits and scores to the tensors that were asked for."""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pupil_proto.oip.v2 import infer_pb2 as pb
+from pupil_server.errors import BadRequest
+from pupil_server.model import LoadedModel
+from pupil_server.oip.names import OUTPUTS
+from pupil_server.oip.parameters import refuse, whole_number
+from pupil_server.session import Outputs
+
+CLASSIFICATION = "classification"
+
+
+class Wanted(NamedTuple):
+    """One output of a request: the whole tensor, or its `best` classes as text."""
+
+    name: str
+    best: int = 0
+
+
+EVERYTHING = tuple(Wanted(name) for name in OUTPUTS)
+
+
+class Answers:
+    """Builds one model's answers. What does not change from one to the next is built once."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model, self._version = model.facts.model, str(model.facts.version)
+        self._classes = model.facts.classes
+        self._head = functools.lru_cache(maxsize=256)(self._build_head)
+
+    def wanted(self, outputs: Sequence[pb.ModelInferRequest.InferRequestedOutputTensor]) -> tuple[Wanted, ...]:
+        """What a request asks for: everything where it names nothing. Raises BadRequest."""
+        return tuple(self._one_wanted(output) for output in outputs) if outputs else EVERYTHING
+
+    def message(self, request_id: str, wanted: tuple[Wanted, ...], outputs: Outputs) -> pb.ModelInferResponse:
+        response = pb.ModelInferResponse.FromString(self._head(len(outputs.scores), wanted))
+        response.id = request_id
+        response.raw_output_contents.extend([self._raw(one, getattr(outputs, one.name)) for one in wanted])
+        return response
+
+    def _one_wanted(self, output: pb.ModelInferRequest.InferRequestedOutputTensor) -> Wanted:
+        if output.name not in OUTPUTS:
+            raise BadRequest(f"outputs: {output.name!r}; the model gives {' and '.join(OUTPUTS)}")
+        if not output.parameters:
+            return Wanted(output.name)
+        refuse(output.parameters, of=output.name, but=(CLASSIFICATION,))
+        best = whole_number(output.parameters[CLASSIFICATION], CLASSIFICATION)
+        return Wanted(output.name, min(best, len(self._classes)))
+
+    def _build_head(self, images: int, wanted: tuple[Wanted, ...]) -> bytes:
+        """The answer without its id and its numbers."""
+        tensors = [
+            pb.ModelInferResponse.InferOutputTensor(
+                name=one.name,
+                datatype="BYTES" if one.best else "FP32",
+                shape=[images, one.best or len(self._classes)],
+            )
+            for one in wanted
+        ]
+        head = pb.ModelInferResponse(model_name=self._model, model_version=self._version, outputs=tensors)
+        return head.SerializeToString()
+
+    def _raw(self, wanted: Wanted, values: NDArray[np.float32]) -> bytes:
+        if wanted.best:
+            return _classification(values, self._classes, wanted.best)
+        return values.astype("<f4", copy=False).tobytes()
+
+
+def _classification(values: NDArray[np.float32], classes: tuple[str, ...], best: int) -> bytes:
+    """A raw BYTES tensor (N, best) of `value:index:label`, best first."""
+    places = np.argsort(-values, axis=1, kind="stable")[:, :best]
+    chosen = np.take_along_axis(values, places, axis=1)
+    pairs = zip(chosen.ravel().tolist(), places.ravel().tolist(), strict=True)
+    texts = [f"{value:f}:{place}:{classes[place]}".encode() for value, place in pairs]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)

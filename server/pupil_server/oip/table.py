@@ -1,0 +1,37 @@
+"""The protocol's RPCs, for any front. Those that are not here are UNIMPLEMENTED, as clients expect."""
+
+from collections.abc import Callable
+
+from pupil_proto.oip.v2 import config_pb2, infer_pb2, repository_pb2, service_pb2, statistics_pb2
+from pupil_server.dispatch import Method
+from pupil_server.model_handlers import ModelHandlers
+from pupil_server.oip.infer import InferHandlers
+from pupil_server.oip.metadata import MetadataHandlers
+from pupil_server.oip.names import SERVICE
+from pupil_server.oip.repository import RepositoryHandlers
+from pupil_server.oip.statistics import StatisticsHandlers
+from pupil_server.repository import Repository
+
+
+def methods(
+    repository: Repository, models: ModelHandlers, is_ready: Callable[[str], bool | None], *, default_deadline: float
+) -> list[Method]:
+    infer = InferHandlers(repository, default_deadline=default_deadline)
+    about = MetadataHandlers(repository, is_ready)
+    statistics = StatisticsHandlers(repository)
+    repositories = RepositoryHandlers(models)
+    c, i, r, s, t = config_pb2, infer_pb2, repository_pb2, service_pb2, statistics_pb2
+    return [
+        Method(SERVICE, "ServerLive", s.ServerLiveRequest, unary=about.server_live, probe=True),
+        Method(SERVICE, "ServerReady", s.ServerReadyRequest, unary=about.server_ready, probe=True),
+        Method(SERVICE, "ModelReady", s.ModelReadyRequest, unary=about.model_ready, probe=True),
+        Method(SERVICE, "ServerMetadata", s.ServerMetadataRequest, unary=about.server_metadata),
+        Method(SERVICE, "ModelMetadata", s.ModelMetadataRequest, unary=about.model_metadata),
+        Method(SERVICE, "ModelConfig", c.ModelConfigRequest, unary=about.model_config),
+        Method(SERVICE, "ModelInfer", i.ModelInferRequest, unary=infer.infer),
+        Method(SERVICE, "ModelStreamInfer", i.ModelInferRequest, both_streams=infer.stream),
+        Method(SERVICE, "ModelStatistics", t.ModelStatisticsRequest, unary=statistics.statistics),
+        Method(SERVICE, "RepositoryIndex", r.RepositoryIndexRequest, unary=repositories.index),
+        Method(SERVICE, "RepositoryModelLoad", r.RepositoryModelLoadRequest, unary=repositories.load),
+        Method(SERVICE, "RepositoryModelUnload", r.RepositoryModelUnloadRequest, unary=repositories.unload),
+    ]
