@@ -5,8 +5,9 @@ Their descriptors are renamed in a pool of reflection's own: in the default pool
 """
 
 from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.json_format import MessageToJson, Parse
 
 from pupil_proto.oip.v2.service_pb2 import DESCRIPTOR as OIP
 
@@ -31,19 +32,6 @@ def _with_imports(*files: FileDescriptor) -> list[FileDescriptor]:
 
 
 def _renamed(file: FileDescriptor, package: str, to: str) -> FileDescriptorProto:
-    renamed = FileDescriptorProto.FromString(file.serialized_pb)
-    renamed.package = to
-    for message in renamed.message_type:
-        _rename_fields(message, f".{package}.", f".{to}.")
-    for service in renamed.service:
-        for method in service.method:
-            method.input_type = method.input_type.replace(f".{package}.", f".{to}.")
-            method.output_type = method.output_type.replace(f".{package}.", f".{to}.")
-    return renamed
-
-
-def _rename_fields(message: DescriptorProto, package: str, to: str) -> None:
-    for field in message.field:
-        field.type_name = field.type_name.replace(package, to)
-    for nested in message.nested_type:
-        _rename_fields(nested, package, to)
+    """Types are named from a leading dot on: `.package.Type`."""
+    text = MessageToJson(FileDescriptorProto.FromString(file.serialized_pb))
+    return Parse(text.replace(f'".{package}.', f'".{to}.').replace(f'"{package}"', f'"{to}"'), FileDescriptorProto())
