@@ -4,26 +4,32 @@ import sys
 from pathlib import Path
 
 import pytest
-from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor import Descriptor, FileDescriptor
 
+from pupil_proto.oip.v2 import config_pb2, infer_pb2, repository_pb2, statistics_pb2
+from pupil_proto.oip.v2 import service_pb2 as oip_service
 from pupil_proto.v1 import inference_pb2, models_pb2
 
 ROOT = Path(__file__).parent.parent.parent
-STUBS = ROOT / "proto/pupil_proto/v1"
+STUBS = ROOT / "proto/pupil_proto"
 UV = Path(sys.executable).with_name("uv")
 
 
-def test_the_stubs_are_what_the_generator_makes_of_the_contract(tmp_path: Path) -> None:
-    outputs = [f"--{kind}_out={tmp_path}" for kind in ("python", "pyi", "grpc_python", "mypy_grpc")]
-    files = [f"pupil_proto/v1/{file.name}" for file in sorted(STUBS.glob("*.proto"))]
+@pytest.mark.parametrize(
+    ("folder", "kinds"),
+    [("v1", ("python", "pyi", "grpc_python", "mypy_grpc")), ("oip/v2", ("python", "pyi"))],
+)
+def test_the_stubs_are_what_the_generator_makes_of_the_contract(tmp_path: Path, folder: str, kinds) -> None:
+    outputs = [f"--{kind}_out={tmp_path}" for kind in kinds]
+    files = [f"pupil_proto/{folder}/{file.name}" for file in sorted((STUBS / folder).glob("*.proto"))]
     subprocess.run(
         [sys.executable, "-m", "grpc_tools.protoc", "-I", str(ROOT / "proto"), *outputs, *files],
         check=True,
         capture_output=True,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
-    made = {file.name: file.read_text() for file in (tmp_path / "pupil_proto/v1").iterdir()}
-    committed = {file.name: file.read_text() for file in STUBS.glob("*_pb2*")}
+    made = {file.name: file.read_text() for file in (tmp_path / "pupil_proto" / folder).iterdir()}
+    committed = {file.name: file.read_text() for file in (STUBS / folder).glob("*_pb2*")}
     assert made == committed, "the .proto and its stubs differ: make proto"
 
 
@@ -36,6 +42,7 @@ def test_the_stubs_load_under_every_protobuf_that_a_client_may_have(tmp_path: Pa
     )
     script = (
         "import google.protobuf, pupil_client\n"
+        "from pupil_proto.oip.v2 import service_pb2\n"
         "from pupil_proto.v1 import inference_pb2, inference_pb2_grpc, models_pb2_grpc\n"
         "message = inference_pb2.ClassifyRequest(images={'encoded': [b'x']})\n"
         "assert inference_pb2.ClassifyRequest.FromString(message.SerializeToString()) == message\n"
@@ -89,3 +96,55 @@ def numbered(file: FileDescriptor) -> dict[str, str]:
 
 def test_a_field_once_numbered_keeps_its_number() -> None:
     assert numbered(inference_pb2.DESCRIPTOR) | numbered(models_pb2.DESCRIPTOR) == FIELDS
+
+
+def messages(*files: FileDescriptor) -> dict[str, Descriptor]:
+    """By their names without the package, those inside another one too."""
+    found: dict[str, Descriptor] = {}
+    waiting = [message for file in files for message in file.message_types_by_name.values()]
+    while waiting:
+        message = waiting.pop()
+        found[message.full_name.removeprefix(f"{message.file.package}.")] = message
+        waiting += message.nested_types
+    return found
+
+
+def fields(message: Descriptor) -> dict[str, tuple[int, int, bool]]:
+    return {field.name: (field.number, field.type, field.is_repeated) for field in message.fields}
+
+
+def test_the_open_inference_protocol_s_messages_are_on_the_wire_what_triton_s_are() -> None:
+    from tritonclient.grpc import model_config_pb2, service_pb2
+
+    ours = messages(*(file.DESCRIPTOR for file in (config_pb2, infer_pb2, repository_pb2, oip_service, statistics_pb2)))
+    theirs = messages(service_pb2.DESCRIPTOR, model_config_pb2.DESCRIPTOR)
+    assert len(ours) > 40
+    for name, message in ours.items():
+        if name.startswith("ModelMetadataResponse.Properties"):
+            continue
+        rest = fields(message)
+        if name == "ModelMetadataResponse":
+            assert rest.pop("properties")[0] == 6  # the protocol's own, which Triton leaves out
+        assert rest.items() <= fields(theirs[name]).items(), name
+    (service,) = oip_service.DESCRIPTOR.services_by_name.values()
+    known = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name
+    for method in service.methods:
+        assert (method.input_type.name, method.output_type.name, method.client_streaming, method.server_streaming) == (
+            known[method.name].input_type.name,
+            known[method.name].output_type.name,
+            known[method.name].client_streaming,
+            known[method.name].server_streaming,
+        )
+
+
+@pytest.mark.parametrize("first", ["tritonclient.grpc", "pupil_client, pupil_proto.oip.v2.service_pb2"])
+def test_our_messages_and_another_client_s_live_in_one_process(first: str) -> None:
+    script = (
+        f"import {first}\n"
+        "import tritonclient.grpc, tritonclient.grpc.aio, pupil_client\n"
+        "from pupil_proto.oip.v2 import service_pb2\n"
+        "from pupil_server.oip.reflection import descriptor_pool\n"
+        "print(descriptor_pool().FindServiceByName('inference.GRPCInferenceService').full_name)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "inference.GRPCInferenceService"), ran.stderr
