@@ -56,6 +56,7 @@ def _option(name: str, kind: Any, default: Any, text: str, **more: Any) -> Calla
 @_option("--host", str, "127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
 @_option("--port", click.IntRange(0, 65535), 50051, "gRPC; 0 for any free one.")
 @_option("--http-port", click.IntRange(0, 65535), 8080, "Metrics and probes; 0 for any free one.")
+@_option("--http-gateway", bool, False, "Images over HTTP, too: POST /v1/models/NAME:classify.", is_flag=True)
 @_option("--device", click.Choice(["auto", "cpu", "cuda"]), "auto", "cuda means CUDA or no start; auto may fall back.")
 @_option("--threads", click.IntRange(0), 0, "Of one session on the CPU; 0 for the cores that are ours.")
 @_option("--instances", click.IntRange(1, 64), 1, "Sessions of one model at the same time.")

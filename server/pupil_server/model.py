@@ -123,7 +123,7 @@ class LoadedModel:
 
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
-        with self._door(count(images)) as arrived:
+        with self._door(count(images), call) as arrived:
             if not images.encoded:
                 return await self._submit(pixels_array(images.pixels, self.facts.input), call, arrived), {}
             decoded = await self._decoder.decode(images.encoded, self.facts.input, self.facts.resize, call)
@@ -136,7 +136,7 @@ class LoadedModel:
 
     async def predict_pixels(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
         """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
-        with self._door(len(pixels)) as arrived:
+        with self._door(len(pixels), call) as arrived:
             return await self._submit(pixels, call, arrived)
 
     def answered_by(self, answer: Answer | None = None) -> AnsweredBy:
@@ -161,7 +161,7 @@ class LoadedModel:
         await self._batcher.close()
 
     @contextmanager
-    def _door(self, images: int) -> Iterator[float]:
+    def _door(self, images: int, call: Call) -> Iterator[float]:
         """Holds places for a request's images; gives the time at which it came, and counts it where it fails."""
         arrived = time.monotonic()
         try:

@@ -15,6 +15,7 @@ from pupil_proto.v1 import inference_pb2, models_pb2
 from pupil_server.decoding import Decoder
 from pupil_server.dispatch import Dispatcher, Method
 from pupil_server.errors import BundleError
+from pupil_server.gateway import Gateway
 from pupil_server.grpc_front import GrpcFront
 from pupil_server.health import HealthHandlers
 from pupil_server.inference import InferenceHandlers
@@ -28,7 +29,7 @@ from pupil_server.operations import OperationsServer
 from pupil_server.pseudo_label import PseudoLabelHandler
 from pupil_server.repository import Repository
 from pupil_server.resources import usable_cores
-from pupil_server.settings import ServerSettings
+from pupil_server.settings import MEGA, ServerSettings
 
 log = logging.getLogger("pupil.server")
 
@@ -49,7 +50,8 @@ class Server:
         self._decoder = Decoder(limits(settings), threads=usable_cores(), metrics=self.metrics)
         self.repository = Repository(settings, self._decoder, self.metrics)
         self._dispatcher = Dispatcher(self.metrics, max_calls=MAX_CALLS, stream_idle=settings.stream_idle)
-        self._front = GrpcFront(self._methods(), self._dispatcher, settings)
+        self._methods = self._all_methods()
+        self._front = GrpcFront(self._methods, self._dispatcher, settings)
         self._ready = False
         self._beat = time.monotonic()
         self._heart: asyncio.Task[None] | None = None
@@ -66,6 +68,7 @@ class Server:
                 registry=self.metrics.registry,
                 is_live=self._why_not_live,
                 is_ready=lambda: "" if self._ready else "loading or draining",
+                gateway=self._gateway() if self.settings.http_gateway else None,
             )
             self.http_port = self._operations.port
             for name in self._names():
@@ -120,7 +123,17 @@ class Server:
             self._beat = time.monotonic()
             self.metrics.loop_lag.set(max(0.0, self._beat - due))
 
-    def _methods(self) -> list[Method]:
+    def _gateway(self) -> Gateway:
+        (classify,) = (method for method in self._methods if method.path == f"{INFERENCE}/Classify")
+        return Gateway(
+            asyncio.get_running_loop(),
+            self._dispatcher,
+            classify,
+            default_deadline=self.settings.default_deadline,
+            max_body=self.settings.max_message_mb * MEGA,
+        )
+
+    def _all_methods(self) -> list[Method]:
         """Every RPC that is served, for any front."""
         deadline = self.settings.default_deadline
         inference = InferenceHandlers(self.repository, self.metrics, default_deadline=deadline)

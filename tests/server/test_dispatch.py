@@ -124,6 +124,30 @@ def test_draining_refuses_new_calls_and_waits_for_those_inside() -> None:
     asyncio.run(run())
 
 
+def test_a_probe_is_answered_under_overload_and_while_draining() -> None:
+    async def run() -> None:
+        carrier, go_on = dispatcher(max_calls=1), asyncio.Event()
+
+        async def handler(request, call):
+            await go_on.wait()
+            return pb.UnloadModelResponse()
+
+        async def well(request, call):
+            return pb.UnloadModelResponse()
+
+        probe = Method("test.Service", "Probe", pb.UnloadModelRequest, unary=well, probe=True)
+        inside = asyncio.create_task(carrier.unary(unary(handler), b"", call()))
+        await asyncio.sleep(0)
+        assert await carrier.unary(probe, b"", call()) == b""
+        draining = asyncio.create_task(carrier.drain(60))
+        await asyncio.sleep(0)
+        assert await carrier.unary(probe, b"", call()) == b""
+        go_on.set()
+        await asyncio.gather(inside, draining)
+
+    asyncio.run(run())
+
+
 def test_draining_does_not_wait_longer_than_its_grace_for_a_call_that_hangs() -> None:
     async def run() -> None:
         carrier = dispatcher()

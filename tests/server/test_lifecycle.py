@@ -265,6 +265,20 @@ def test_watching_health_tells_of_each_change(start, connect) -> None:
         watching.cancel()
 
 
+def test_watching_a_model_that_is_not_there_yet_tells_when_it_comes(start, connect) -> None:
+    with start("--models", "teacher") as server:
+        stubs = connect(server.address)
+        health = health_pb2_grpc.HealthStub(stubs.channel)
+        watching = health.Watch(health_pb2.HealthCheckRequest(service="student"), timeout=PATIENCE)
+        assert next(watching).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        stubs.models.Load(models_pb2.LoadModelRequest(name="student"), timeout=PATIENCE)
+        told = next(watching).status
+        if told == health_pb2.HealthCheckResponse.NOT_SERVING:  # a look while it was being loaded
+            told = next(watching).status
+        assert told == health_pb2.HealthCheckResponse.SERVING
+        watching.cancel()
+
+
 # Ending
 
 
@@ -291,6 +305,8 @@ def test_while_draining_the_server_is_live_but_not_ready(start, connect) -> None
         assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
         server.process.send_signal(signal.SIGTERM)
         assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        asked = health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+        assert asked.status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert http(server.http, "readyz") == (503, "loading or draining\n")
         assert http(server.http, "livez") == (200, "ok\n")
         server.process.send_signal(signal.SIGTERM)  # a second one ends it at once

@@ -191,7 +191,8 @@ def test_a_model_without_a_teacher_is_compared_only_with_one_that_is_named(stubs
 
 def test_health_knows_the_server_its_services_and_its_models(stubs) -> None:
     health = health_pb2_grpc.HealthStub(stubs.channel)
-    for name in ("", "pupil.v1.Inference", "pupil.v1.Models", "student", "teacher"):
+    services = ("pupil.v1.Inference", "pupil.v1.Models", "inference.GRPCInferenceService")
+    for name in ("", *services, "student", "teacher"):
         answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     code, _ = status_of(health.Check, health_pb2.HealthCheckRequest(service="nobody"))

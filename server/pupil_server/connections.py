@@ -1,0 +1,43 @@
+"""An HTTP server whose connections are counted."""
+
+import logging
+import socket
+import sys
+import threading
+from contextlib import suppress
+from http.server import ThreadingHTTPServer
+from typing import Any
+
+log = logging.getLogger("pupil.http")
+MOST = 64
+
+
+class BoundedHTTPServer(ThreadingHTTPServer):
+    """A thread a connection, and few of them: a full house closes its oldest, so a probe gets in whoever hangs."""
+
+    daemon_threads = True
+    request_queue_size = MOST
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._open: dict[Any, None] = {}  # oldest first
+        self._lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            if len(self._open) >= MOST:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread wakes, reads nothing more, and ends
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # a client that has gone is not news
+            log.exception("a request from %s failed", client_address)
