@@ -86,6 +86,14 @@ def test_the_server_is_understood_when_it_refuses(client):
         list(client.pseudo_label([], model="teacher", precision=0.9999))
 
 
+def test_a_message_that_is_too_large_is_the_caller_s_mistake_and_is_not_sent_again(toolbox, start):
+    images = [np.zeros((6, 6, 3), np.uint8)] * 20_000
+    with start("--max-message-mb", "1") as server, Client(server.address) as client:
+        with pytest.raises(BadRequest, match=r" message .* send fewer images at once"):
+            client.classify(images, model="student")
+        assert client.classify(images[:1], model="student")
+
+
 def test_health_is_asked_for_by_name(client):
     assert client.health()
     assert client.health("student")

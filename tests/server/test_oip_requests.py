@@ -90,7 +90,7 @@ def test_more_images_than_a_batch_holds_come_back_in_order(ask, toolbox) -> None
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        (request(), "inputs: none; one is wanted, named images"),
+        (request(), "inputs: 0 of them; one is wanted, named images"),
         (request(Tensor(name="image", datatype="UINT8"), b""), "inputs: 'image'; one is wanted, named images"),
         (request(uint8(contents=Contents(uint_contents=PIXELS)), PIXELS), "both contents and raw_input_contents"),
         (request(uint8(), PIXELS, PIXELS), "raw_input_contents: 2 of them for 1 input"),
@@ -99,6 +99,7 @@ def test_more_images_than_a_batch_holds_come_back_in_order(ask, toolbox) -> None
         (request(uint8(0), b""), "images: shape [0, 6, 6, 3], the model wants [N, 6, 6, 3]"),
         (request(uint8(-1), PIXELS), "images: shape [-1, 6, 6, 3]"),
         (request(Tensor(name="images", datatype="UINT8"), PIXELS), "images: shape []"),
+        (request(Tensor(name="images", datatype="UINT8", shape=[1] * 1000), b"x"), "images: a shape of 1,000 sides"),
         (request(uint8()), "images: 0 elements in contents, shape [1, 6, 6, 3] takes 108"),
         (request(uint8(contents=Contents(uint_contents=[256] * 108))), "images: 256 among the pixels"),
         (request(Tensor(name="images", datatype="INT8", shape=[1, 6, 6, 3]), PIXELS), "datatype 'INT8'; UINT8, BYTES"),

@@ -94,6 +94,9 @@ def from_rpc(error: grpc.RpcError, *, address: str, timeout: float) -> PupilErro
         unreachable = details.startswith("failed to connect")
         details = f"no server at {address}" if unreachable else f"{address} is unavailable: {details}"
     trailing: Any = error.trailing_metadata() or ()  # pairs, whose types differ between grpc and grpc.aio
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and " message " in details and "retry-after-ms" not in dict(trailing):
+        code = grpc.StatusCode.INVALID_ARGUMENT  # the transport's own refusal of a large one: no use to send it again
+        details = f"{details}; send fewer images at once (pupil serve --max-message-mb is the server's limit)"
     return from_status(code, details, dict(trailing))
 
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pupil_proto.oip.v2 import config_pb2
 from pupil_proto.oip.v2 import service_pb2 as pb
 from pupil_server.call import Call
-from pupil_server.errors import PupilError
+from pupil_server.errors import BundleError, PupilError
 from pupil_server.model import LoadedModel
 from pupil_server.oip.names import IMAGES, OUTPUTS, model_spec
 from pupil_server.repository import Repository
@@ -65,12 +65,15 @@ class MetadataHandlers:
 
     def _properties(self, model: LoadedModel) -> dict[str, str]:
         """What the protocol has no field for. Aliases stand here because its versions must be whole numbers."""
-        aliases = self._repository.aliases(model.facts.model).items()
+        try:
+            aliases = self._repository.aliases(model.facts.model)
+        except BundleError:  # a broken aliases.json: told by Models.List, and no reason to hide the rest
+            aliases = {}
         return {
             "fingerprint": model.facts.fingerprint,
             "precision": model.facts.precision,
             "device": model.session.device,
-            "aliases": ",".join(sorted(alias for alias, number in aliases if number == model.facts.version)),
+            "aliases": ",".join(sorted(alias for alias, number in aliases.items() if number == model.facts.version)),
         }
 
 

@@ -1,13 +1,12 @@
 """Parameters of a request and of its tensors: a few mean something, some are let pass, the others are refused."""
 
 import math
-
-from google.protobuf.internal.containers import MessageMap
+from collections.abc import Mapping
 
 from pupil_proto.oip.v2 import infer_pb2 as pb
 from pupil_server.errors import BadRequest
 
-Parameters = MessageMap[str, pb.InferParameter]
+Parameters = Mapping[str, pb.InferParameter]
 
 
 def whole_number(parameter: pb.InferParameter, name: str) -> int:

@@ -1,6 +1,6 @@
 """The one input tensor of a request to pixels, or to encoded files."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,15 @@ from pupil_server.oip.names import IMAGES
 from pupil_server.oip.parameters import refuse
 
 MOST_FILES = 16_384  # encoded images a request: their lengths are read one by one, on the event loop
+MOST_SIDES = 8
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
 
 
 def read_images(request: pb.ModelInferRequest, size: InputSize) -> NDArray[np.uint8] | list[bytes]:
     """Pixels (N, H, W, C) from UINT8 or FP32, files from BYTES. Raises BadRequest: what was found, what is wanted."""
     tensor, raw = _only_input(request)
+    if len(tensor.shape) > MOST_SIDES:
+        raise BadRequest(f"{IMAGES}: a shape of {len(tensor.shape):,} sides")
     shape = list(tensor.shape)
     if tensor.datatype == "BYTES":
         return _files(tensor, raw, shape)
@@ -36,10 +39,11 @@ def read_images(request: pb.ModelInferRequest, size: InputSize) -> NDArray[np.ui
 
 def _only_input(request: pb.ModelInferRequest) -> tuple[pb.ModelInferRequest.InferInputTensor, bytes | None]:
     """The tensor, and its bytes where it is not typed: read here once, because every look at them copies."""
-    if [tensor.name for tensor in request.inputs] != [IMAGES]:
-        found = ", ".join(repr(tensor.name) for tensor in request.inputs) or "none"
+    inputs = request.inputs
+    if len(inputs) != 1 or inputs[0].name != IMAGES:
+        found = repr(inputs[0].name) if len(inputs) == 1 else f"{len(inputs)} of them"
         raise BadRequest(f"inputs: {found}; one is wanted, named {IMAGES}")
-    tensor = request.inputs[0]
+    tensor = inputs[0]
     refuse(tensor.parameters, of=IMAGES)
     raws = request.raw_input_contents
     if not raws:
@@ -51,7 +55,7 @@ def _only_input(request: pb.ModelInferRequest) -> tuple[pb.ModelInferRequest.Inf
     return tensor, raws[0]
 
 
-def _elements(typed: Iterable[int | float], raw: bytes | None, kind: np.dtype[Any], shape: list[int]) -> NDArray[Any]:
+def _elements(typed: Sequence[float], raw: bytes | None, kind: np.dtype[Any], shape: list[int]) -> NDArray[Any]:
     """The flat elements; `typed` ones wider than `kind`, because the lists hold nothing narrower."""
     count = 1
     for side in shape:  # whole numbers without an end, where NumPy's would wrap around
@@ -60,10 +64,9 @@ def _elements(typed: Iterable[int | float], raw: bytes | None, kind: np.dtype[An
         if len(raw) != count * kind.itemsize:
             raise BadRequest(f"{IMAGES}: {len(raw):,} bytes, shape {shape} takes {count * kind.itemsize:,}")
         return np.frombuffer(raw, kind)
-    values = np.array(typed, np.float64)
-    if len(values) != count:
-        raise BadRequest(f"{IMAGES}: {len(values):,} elements in contents, shape {shape} takes {count:,}")
-    return values
+    if len(typed) != count:
+        raise BadRequest(f"{IMAGES}: {len(typed):,} elements in contents, shape {shape} takes {count:,}")
+    return np.array(typed, np.float64)
 
 
 def _whole(values: NDArray[Any]) -> NDArray[np.uint8]:
