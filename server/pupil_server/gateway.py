@@ -24,7 +24,7 @@ from pupil_server.multipart import multipart
 
 PATH = re.compile(r"/v1/models/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*):classify\Z")
 HTTP_STATUS = {1: 499, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 12: 501, 13: 500, 14: 503, 16: 401}  # by gRPC's
-MOST_POSTS = 16  # at the same time, each with its body in memory
+MOST_POSTS = 8  # at the same time, each with its body in memory
 LONGEST = 300.0  # seconds that a caller may ask for
 SLACK = 1.0  # seconds beyond the deadline, in which the loop says by itself that it has passed
 
@@ -70,13 +70,11 @@ class Gateway:
         if not found:
             raise BadRequest(f"{path}: /v1/models/NAME:classify is wanted")
         asked = _query(query)
-        request = ClassifyRequest(model=ModelSpec(name=found["name"]), top_k=_whole(asked, "top_k"))
-        if "version" in asked:
-            request.model.version = _whole(asked, "version")
-        elif "alias" in asked:
-            request.model.alias = asked["alias"]
-        request.images.CopyFrom(Images(encoded=_images(headers.get("content-type", ""), body)))
-        return request
+        model = ModelSpec(name=found["name"], version=_whole(asked, "version") if "version" in asked else None)
+        if "alias" in asked:
+            model.alias = asked["alias"]
+        images = Images(encoded=_images(headers.get("content-type", ""), body))
+        return ClassifyRequest(model=model, images=images, top_k=_whole(asked, "top_k"))
 
     def _call(self, headers: Mapping[str, str], peer: str) -> Call:
         seconds = _seconds(headers["x-timeout-seconds"]) if "x-timeout-seconds" in headers else self._default_deadline
