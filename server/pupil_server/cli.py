@@ -53,6 +53,14 @@ def _option(name: str, kind: Any, default: Any, text: str, **more: Any) -> Calla
 )
 @_option("--repository", click.Path(path_type=Path), None, "The folder of bundles.", required=True)
 @_option("--models", str, (), "Load only these; repeat for more.", multiple=True)
+@_option(
+    "--versions",
+    str,
+    (),
+    "Which are loaded: latest (the default), latest:2, all or 1,3; NAME=latest:2 for one model; repeat for more.",
+    multiple=True,
+)
+@_option("--watch", click.FloatRange(0), 0.0, "Seconds between two looks for new and deleted versions; 0 for none.")
 @_option("--host", str, "127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
 @_option("--port", click.IntRange(0, 65535), 50051, "gRPC; 0 for any free one.")
 @_option("--http-port", click.IntRange(0, 65535), 8080, "Metrics and probes; 0 for any free one.")

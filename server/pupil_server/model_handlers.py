@@ -7,7 +7,8 @@ from pupil_server.answers import certificate_message
 from pupil_server.call import Call
 from pupil_server.errors import BundleError, NotServable
 from pupil_server.model import LoadedModel
-from pupil_server.repository import Repository, Version
+from pupil_server.repository import Repository
+from pupil_server.versions import Version
 
 log = logging.getLogger("pupil.models")
 
@@ -35,7 +36,7 @@ class ModelHandlers:
                 await self._repository.load(request.name, request.version, keep_others=request.keep_others)
             )
         except BundleError as error:
-            raise NotServable(str(error)) from error
+            raise NotServable(self._repository.spell(error)) from error
 
     async def unload(self, request: pb.UnloadModelRequest, call: Call) -> pb.UnloadModelResponse:
         log.info("unload %s/%s for %s", request.name, request.version or "all", call.peer)
@@ -51,8 +52,11 @@ class ModelHandlers:
         return self._info(model.facts.model, model.facts.version, Version(pb.STATE_READY, model=model))
 
     def _info(self, name: str, number: int, version: Version) -> pb.ModelInfo:
-        aliases = sorted(alias for alias, target in self._repository.aliases(name).items() if target == number)
-        info = pb.ModelInfo(name=name, version=number, state=version.state, reason=version.reason, aliases=aliases)
+        info = pb.ModelInfo(name=name, version=number, state=version.state, reason=version.reason)
+        try:
+            info.aliases.extend(sorted(a for a, target in self._repository.aliases(name).items() if target == number))
+        except BundleError as error:
+            info.reason = info.reason or self._repository.spell(error)
         if version.model:
             describe(version.model, info)
         return info

@@ -1,36 +1,25 @@
-"""The folder of bundles: what is there, what is loaded, and swapping one for another under traffic."""
+"""The models that are loaded, and swapping one for another under traffic."""
 
 import asyncio
-import contextlib
-import json
 import logging
-import os
-import re
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 
 from pupil_proto.v1.inference_pb2 import ModelSpec
 from pupil_proto.v1.models_pb2 import State
+from pupil_server.aliases import Aliases
 from pupil_server.decoding import Decoder
-from pupil_server.errors import BadRequest, BundleError, NotFound, NotWritable, Unavailable
+from pupil_server.errors import BadRequest, BundleError, NotFound, Unavailable
+from pupil_server.following import Looks, Stamps
+from pupil_server.loading import Loader
 from pupil_server.metrics import Metrics
-from pupil_server.model import LoadedModel, prepare
+from pupil_server.model import LoadedModel
+from pupil_server.policy import Policies
 from pupil_server.settings import ServerSettings
+from pupil_server.versions import NAME, Version, stamp, versions_on_disk
 
 log = logging.getLogger("pupil.repository")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
-
-
-@dataclass
-class Version:
-    """What is known of one version: its state, why it failed, and the model while it is loaded."""
-
-    state: State = State.STATE_UNLOADED
-    reason: str = ""
-    model: LoadedModel | None = None
 
 
 class Repository:
@@ -38,35 +27,35 @@ class Repository:
 
     def __init__(self, settings: ServerSettings, decoder: Decoder, metrics: Metrics) -> None:
         self._settings = settings
-        self._decoder = decoder
-        self._metrics = metrics
+        self._policies = Policies(settings.versions)
+        self._aliases = Aliases(settings.repository)
+        self._loader = Loader(settings, decoder, metrics)
         self._versions: dict[str, dict[int, Version]] = defaultdict(dict)
-        self._aliases: dict[str, dict[str, int]] = {}
+        self._answering: dict[str, int] = {}  # the version that a bare name means
         self._changing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._leaving: set[asyncio.Task[None]] = set()  # a task that nobody holds may be collected
+        self._looks = Looks()
+        self._looking = asyncio.Lock()
 
     # What is there
 
     def on_disk(self) -> dict[str, list[int]]:
-        """The versions of each model in the repository, oldest first."""
-        found: dict[str, list[int]] = {}
-        for file in self._settings.repository.glob("*/*/bundle.json"):
-            version = file.parent.name
-            if NAME.match(file.parent.parent.name) and version.isdecimal() and not version.startswith("0"):
-                found.setdefault(file.parent.parent.name, []).append(int(version))
-        return {name: sorted(versions) for name, versions in sorted(found.items())}
+        """The versions of each model in the repository, oldest first. Raises BundleError where it cannot be read."""
+        return versions_on_disk(self._settings.repository)
 
     def known(self) -> dict[str, dict[int, Version]]:
         """Every version on disk or in memory, with its state."""
-        everything = {name: {version: Version() for version in versions} for name, versions in self.on_disk().items()}
+        everything: dict[str, dict[int, Version]] = {}
+        with suppress(BundleError):  # what is in memory answers on, and is listed, without the disk
+            on_disk = self.on_disk().items()
+            everything = {name: {number: Version() for number in numbers} for name, numbers in on_disk}
         for name, versions in self._versions.items():
             everything.setdefault(name, {}).update(versions)
         return {name: dict(sorted(versions.items())) for name, versions in sorted(everything.items())}
 
     def aliases(self, name: str) -> dict[str, int]:
-        """The aliases of a model, as `aliases.json` beside its versions holds them."""
-        if name not in self._aliases:
-            self._aliases[name] = _read_aliases(self._settings.repository / name / "aliases.json")
-        return self._aliases[name]
+        """The versions of a model by alias. Raises BundleError for an `aliases.json` that makes no sense."""
+        return self._aliases.of(name)
 
     def is_loaded(self, name: str) -> bool | None:
         """Whether any version of a model answers; None where none was ever asked for. Reads no disk."""
@@ -75,6 +64,10 @@ class Repository:
 
     def loaded(self) -> list[LoadedModel]:
         return [version.model for versions in self._versions.values() for version in versions.values() if version.model]
+
+    def spell(self, error: BundleError) -> str:
+        """What is wrong, for callers."""
+        return self._loader.spell(error)
 
     # Who answers
 
@@ -87,23 +80,16 @@ class Repository:
     def get(self, spec: ModelSpec) -> LoadedModel:
         """The loaded model that `spec` means; raises NotFound with the names that exist, or Unavailable."""
         versions = self._versions.get(spec.name, {})
-        live = {number: version.model for number, version in versions.items() if version.model}
         if spec.WhichOneof("choice") == "alias":
-            number = self._aliased(spec)
+            number = self._aliases.resolve(spec.name, spec.alias)
         elif spec.WhichOneof("choice") == "version":
             number = spec.version
         else:
-            number = max(live, default=0)
-        model = live.get(number)
-        if model is None:
+            number = self._answering.get(spec.name, 0)
+        version = versions.get(number)
+        if version is None or version.model is None:
             raise self._missing(spec.name, number, versions)
-        return model
-
-    def _aliased(self, spec: ModelSpec) -> int:
-        aliases = self.aliases(spec.name) if spec.name in self._versions else {}
-        if spec.alias not in aliases:
-            raise NotFound(f"{spec.name} has no alias {spec.alias!r}; it has: {', '.join(sorted(aliases)) or 'none'}")
-        return aliases[spec.alias]
+        return version.model
 
     def _missing(self, name: str, number: int, versions: dict[int, Version]) -> NotFound | Unavailable:
         if any(version.state == State.STATE_LOADING for n, version in versions.items() if number in (0, n)):
@@ -116,23 +102,36 @@ class Repository:
     async def load(self, name: str, number: int = 0, *, keep_others: bool = False) -> LoadedModel:
         """Loads a version (0: the newest on disk) beside the live one, then points the name at it.
 
-        Raises NotFound, or BundleError for a bundle that must not be served: the live one answers on.
+        Versions that the policy does not want and no alias means are unloaded then. With `keep_others` none is, and
+        the name goes only to a newer version. Raises NotFound, or BundleError for a bundle that must not be served:
+        the live one answers on.
         """
-        on_disk = self.on_disk().get(name, [])
+        on_disk = (await asyncio.to_thread(self.on_disk)).get(name, [])
         number = number or max(on_disk, default=0)
         if number not in on_disk:
             raise NotFound(f"no {name}/{number or '<version>'} in the repository; it has: {self._spell_disk()}")
+        aliases = self.aliases(name)  # raises now, rather than after the work
         async with self._changing[name]:
-            live = self._versions[name].get(number)
-            model = (live and live.model) or await self._prepare(name, number)
+            known = self._versions[name].get(number)
+            model = (known and known.model) or await self._load(name, number)
+            if not keep_others or number > self._answering.get(name, 0):
+                self._answering[name] = number
             if not keep_others:
-                kept = {number, *self.aliases(name).values()}
-                await self._retire(name, [other for other in self._versions[name] if other not in kept])
+                live = [n for n, version in self._versions[name].items() if version.model]
+                kept = {number, *aliases.values(), *self._policies.of(name).keep(live, number)}
+                await self._retire(name, set(live) - kept)
             return model
 
     async def load_at_start(self, name: str) -> None:
-        """Loads the newest version, and those that aliases point at."""
-        for number in (0, *sorted(set(self.aliases(name).values()))):
+        """Loads the versions that the policy wants, and those that aliases mean. Raises BundleError."""
+        stamps = self._stamps()[name]
+        for alias, number in self.aliases(name).items():
+            if number not in stamps:
+                raise BundleError(f"{name}: its alias {alias!r} means version {number}, which is not there")
+        wanted = self._wanted(name, self._looks.settled(name, stamps, only_still=False))
+        if not wanted:
+            raise BundleError(f"--versions: no version of {name} is wanted; it has: {', '.join(map(str, stamps))}")
+        for number in self._looks.news(name, wanted):
             await self.load(name, number, keep_others=True)
 
     async def unload(self, name: str, number: int = 0) -> None:
@@ -141,7 +140,7 @@ class Repository:
         if not any(version.model for n, version in versions.items() if number in (0, n)):
             raise self._missing(name, number, {})
         async with self._changing[name]:
-            await self._retire(name, [n for n in versions if number in (0, n)])
+            await self._retire(name, {n for n in versions if number in (0, n)})
 
     async def set_alias(self, name: str, alias: str, number: int) -> None:
         """Points an alias at a loaded version, or removes it (0), in `aliases.json` and here."""
@@ -150,80 +149,90 @@ class Repository:
         if name not in self._versions:
             raise self._missing(name, number, {})
         async with self._changing[name]:
-            aliases = dict(self.aliases(name))
             if number:
                 self.get(ModelSpec(name=name, version=number))
-                aliases[alias] = number
-            elif aliases.pop(alias, None) is None:
-                raise NotFound(f"{name} has no alias {alias!r}; it has: {', '.join(sorted(aliases)) or 'none'}")
-            await asyncio.to_thread(_write_aliases, self._settings.repository / name / "aliases.json", aliases)
-            self._aliases[name] = aliases
+            await asyncio.to_thread(self._aliases.write, name, self._aliases.with_change(name, alias, number))
+
+    async def rescan(self, *, only_still: bool = False) -> None:
+        """One look at the folder: loads what is newly wanted there, and unloads what was deleted.
+
+        `only_still` leaves alone what has changed since the last look: a copy that is half there. Raises nothing: a
+        version that fails its checks says why in `known`, and a folder that cannot be read changes nothing.
+        """
+        async with self._looking:
+            try:
+                on_disk = await asyncio.to_thread(self._stamps)
+                if not on_disk:
+                    raise BundleError(f"{self._settings.repository}: no bundle is left; is the volume mounted?")
+            except BundleError as error:
+                log.error("%s; what is loaded stays", error)
+                return
+            for name in self._settings.models or sorted({*on_disk, *self._versions}):
+                await self._follow(name, on_disk.get(name, {}), only_still)
 
     async def close(self) -> None:
         """Unloads everything."""
         for name, versions in list(self._versions.items()):
-            await self._retire(name, list(versions))
+            await self._retire(name, versions.keys())
+        await asyncio.gather(*self._leaving)
+        await asyncio.to_thread(self._loader.close)
 
-    async def _prepare(self, name: str, number: int) -> LoadedModel:
-        version = self._versions[name][number] = Version(State.STATE_LOADING)
-        self._show_state(name, number, version.state)
-        try:
-            folder = self._settings.repository / name / str(number)
-            prepared = await asyncio.to_thread(prepare, folder, self._settings)
-        except BaseException as error:  # also a caller who hangs up midway: nothing may stay LOADING for ever
-            version.state, version.reason = State.STATE_FAILED, str(error)
-            self._show_state(name, number, version.state)
-            raise
-        model = LoadedModel(prepared, self._settings, self._decoder, self._metrics)
-        version.state, version.model = State.STATE_READY, model
-        self._show_state(name, number, version.state)
-        self._show_device(model, 1)
-        log.info("%s answers on %s, fingerprint %.12s", model, model.session.device, model.facts.fingerprint)
-        if model.session.fallback:
-            log.warning("%s runs on the CPU: %s", model, model.session.fallback)
-        return model
+    async def _load(self, name: str, number: int) -> LoadedModel:
+        version = self._versions[name][number] = Version()
+        return await self._loader.load(version, name, number)
 
-    async def _retire(self, name: str, numbers: list[int]) -> None:
-        for number in numbers:
-            version = self._versions[name][number]
-            model, version.model, version.state = version.model, None, State.STATE_UNLOADING
-            self._show_state(name, number, version.state)
-            if model:
-                self._show_device(model, 0)
-                await model.retire(self._settings.drain_grace)
-                log.info("%s is unloaded", model)
+    async def _retire(self, name: str, numbers: Collection[int]) -> None:
+        """Takes versions out of service now. Their drain goes on though its caller hangs up: half of one is a leak."""
+        if self._answering.get(name) in numbers:
+            others = [n for n, version in self._versions[name].items() if version.model and n not in numbers]
+            self._answering[name] = max(others, default=0)
+        leaving = [asyncio.create_task(self._leave(name, number)) for number in numbers]
+        for task in leaving:
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+        await asyncio.shield(asyncio.gather(*leaving))
+
+    async def _leave(self, name: str, number: int) -> None:
+        version = self._versions[name][number]
+        await self._loader.unload(version, name, number)
+        if self._versions[name].get(number) is version:  # it may have been loaded again meanwhile
             del self._versions[name][number]
-            self._show_state(name, number, State.STATE_UNLOADED)
-
-    def _show_state(self, name: str, number: int, state: State) -> None:
-        self._metrics.model_state.labels(name, str(number)).set(state)
-
-    def _show_device(self, model: LoadedModel, loaded: int) -> None:
-        name, number = model.facts.model, str(model.facts.version)
-        facts = (model.facts.fingerprint, model.facts.precision, model.session.device)
-        self._metrics.model_info.labels(name, number, *facts).set(loaded)
-        self._metrics.device_fallback.labels(name, number).set(loaded if model.session.fallback else 0)
 
     def _spell_disk(self) -> str:
         spelled = [f"{name}/{number}" for name, numbers in self.on_disk().items() for number in numbers]
         return ", ".join(spelled) or "nothing"
 
+    def _stamps(self) -> dict[str, Stamps]:
+        folder = self._settings.repository
+        return {
+            name: {number: stamp(folder / name / str(number)) for number in numbers}
+            for name, numbers in self.on_disk().items()
+        }
 
-def _read_aliases(file: Path) -> dict[str, int]:
-    try:
-        return {str(alias): int(number) for alias, number in json.loads(file.read_text()).items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise BundleError(f'{file}: not understood ({error}); wanted something like {{"stable": 1}}') from error
+    def _wanted(self, name: str, stamps: Stamps) -> Stamps:
+        wanted = self._policies.of(name).choose(stamps.keys()).union(self.aliases(name).values())
+        return {number: stamps[number] for number in wanted & stamps.keys()}
 
+    async def _follow(self, name: str, stamps: Stamps, only_still: bool) -> None:
+        try:
+            await asyncio.to_thread(self._aliases.reread, name)
+        except BundleError as error:
+            log.error("the aliases of %s stay as they were: %s", name, error)
+        for number in self._looks.news(
+            name, self._wanted(name, self._looks.settled(name, stamps, only_still=only_still))
+        ):
+            try:
+                await self.load(name, number, keep_others=number < self._answering.get(name, 0))
+            except (
+                Exception
+            ) as error:  # one version's failure, which the log and `known` have, must not stop the others
+                log.warning("%s/%s stays out: %s", name, number, type(error).__name__)
+        await self._forget(name, self._versions[name].keys() - stamps.keys(), the_last=not stamps)
 
-def _write_aliases(file: Path, aliases: dict[str, int]) -> None:
-    aside = file.with_name(f".aliases-{os.getpid()}.json")
-    try:
-        aside.write_text(json.dumps(aliases, sort_keys=True) + "\n")
-        aside.replace(file)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise NotWritable(f"aliases.json cannot be written ({error.strerror}); make the repository writable") from error
+    async def _forget(self, name: str, deleted: Collection[int], *, the_last: bool) -> None:
+        async with self._changing[name]:
+            others = [n for n, version in self._versions[name].items() if version.model and n not in deleted]
+            if others or the_last:
+                await self._retire(name, deleted)
+            elif deleted:
+                log.warning("%s answers on with a version that was deleted: no other one is loaded", name)

@@ -30,6 +30,7 @@ from pupil_server.pseudo_label import PseudoLabelHandler
 from pupil_server.repository import Repository
 from pupil_server.resources import usable_cores
 from pupil_server.settings import MEGA, ServerSettings
+from pupil_server.watching import watch
 
 log = logging.getLogger("pupil.server")
 
@@ -55,6 +56,7 @@ class Server:
         self._ready = False
         self._beat = time.monotonic()
         self._heart: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._operations: OperationsServer | None = None
         self.port = self.http_port = 0
 
@@ -74,6 +76,8 @@ class Server:
             for name in self._names():
                 await self.repository.load_at_start(name)
             self.port = await self._front.start(self.settings.host, self.settings.port)
+            if self.settings.watch:
+                self._watcher = asyncio.create_task(watch(self.repository, self.settings.watch))
         except BaseException:
             await self.stop()
             raise
@@ -82,6 +86,8 @@ class Server:
     async def stop(self) -> None:
         """Not serving, a pause for load balancers to notice, the calls in flight, then the rest."""
         was_ready, self._ready = self._ready, False
+        if self._watcher:
+            self._watcher.cancel()
         if was_ready:
             await asyncio.sleep(self.settings.drain_delay)
             await self._dispatcher.drain(self.settings.drain_grace)

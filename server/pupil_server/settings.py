@@ -9,7 +9,9 @@ MEGA = 1_000_000
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
     repository: Path
-    models: tuple[str, ...] = ()  # loaded at the start; empty: every model's newest version
+    models: tuple[str, ...] = ()  # loaded at the start; empty: every model
+    versions: tuple[str, ...] = ()  # latest, latest:2, all or 1,3; for one model NAME=…; empty: latest
+    watch: float = 0.0  # seconds between two looks at the repository; 0: none
     host: str = "127.0.0.1"
     port: int = 50051  # 0: any free one
     http_port: int = 8080  # likewise

@@ -1,0 +1,66 @@
+"""Names for versions, such as `stable`, in a file beside the versions: they outlive the server."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+from pupil_server.errors import BundleError, NotFound, NotWritable
+
+
+class Aliases:
+    """The aliases of every model, each model's file read once, until `forget`."""
+
+    def __init__(self, repository: Path) -> None:
+        self._repository = repository
+        self._known: dict[str, dict[str, int]] = {}
+
+    def of(self, name: str) -> dict[str, int]:
+        """The versions of a model by alias. Raises BundleError for a file that makes no sense."""
+        if name not in self._known:
+            self._known[name] = _read(self._file(name))
+        return self._known[name]
+
+    def reread(self, name: str) -> None:
+        """Takes what the file says now. Raises BundleError, and what was known stays."""
+        self._known[name] = _read(self._file(name))
+
+    def resolve(self, name: str, alias: str) -> int:
+        """The version that an alias means, without the disk. Raises NotFound with the aliases that are known."""
+        known = self._known.get(name, {})
+        if alias not in known:
+            raise NotFound(f"{name} has no alias {alias!r}; it has: {', '.join(sorted(known)) or 'none'}")
+        return known[alias]
+
+    def with_change(self, name: str, alias: str, number: int) -> dict[str, int]:
+        """What `of` would give after pointing an alias at a version, or after removing it (0). Raises NotFound."""
+        if not number:
+            self.resolve(name, alias)
+        changed = {**self.of(name), alias: number}
+        return {alias: number for alias, number in changed.items() if number}
+
+    def write(self, name: str, aliases: dict[str, int]) -> None:
+        """Writes the file whole or not at all, then takes it as known. Raises NotWritable."""
+        file = self._file(name)
+        aside = file.with_name(f".aliases-{os.getpid()}.json")
+        try:
+            aside.write_text(json.dumps(aliases, sort_keys=True) + "\n")
+            aside.replace(file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            reason = f"aliases.json cannot be written ({error.strerror}); make room, and the repository writable"
+            raise NotWritable(reason) from error
+        self._known[name] = aliases
+
+    def _file(self, name: str) -> Path:
+        return self._repository / name / "aliases.json"
+
+
+def _read(file: Path) -> dict[str, int]:
+    try:
+        return {str(alias): int(number) for alias, number in json.loads(file.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise BundleError(f'{file}: not understood ({error}); wanted something like {{"stable": 1}}') from error

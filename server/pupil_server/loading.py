@@ -1,0 +1,94 @@
+"""One version from the disk into service and out again, beside live traffic."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from pupil_proto.v1.models_pb2 import State
+from pupil_server.decoding import Decoder
+from pupil_server.errors import BundleError
+from pupil_server.metrics import Metrics
+from pupil_server.model import LoadedModel, prepare
+from pupil_server.resources import usable_cores
+from pupil_server.settings import ServerSettings
+from pupil_server.versions import Version
+
+log = logging.getLogger("pupil.repository")
+NICE = 10  # a tenth of the share of a thread that serves, where both want the same core
+
+
+class Loader:
+    """Takes versions through their states, and shows those in the metrics and the log.
+
+    One version is loaded at a time. With one core its thread yields to those that serve. With more it must not: a
+    session starts threads of its own, they inherit the niceness of the thread that makes it, and without
+    privileges nobody can take it back.
+    """
+
+    def __init__(self, settings: ServerSettings, decoder: Decoder, metrics: Metrics) -> None:
+        self._settings = settings
+        self._decoder = decoder
+        self._metrics = metrics
+        alone = (settings.threads or usable_cores()) == 1
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=_yield_to_others if alone else None)
+
+    async def load(self, version: Version, name: str, number: int) -> LoadedModel:
+        """Reads, checks and warms the bundle. Raises BundleError; then `version` is FAILED and says why."""
+        self._show(version, name, number, State.STATE_LOADING)
+        folder = self._settings.repository / name / str(number)
+        try:
+            prepared = await asyncio.get_running_loop().run_in_executor(self._thread, prepare, folder, self._settings)
+        except BaseException as error:  # also a caller who hangs up midway: nothing may stay LOADING for ever
+            version.reason = self._why(error)
+            self._show(version, name, number, State.STATE_FAILED)
+            log.error("%s/%s is not loaded: %s", name, number, version.reason)
+            raise
+        model = version.model = LoadedModel(prepared, self._settings, self._decoder, self._metrics)
+        self._show(version, name, number, State.STATE_READY)
+        self._show_device(model, 1)
+        log.info("%s answers on %s, fingerprint %.12s", model, model.session.device, model.facts.fingerprint)
+        if model.session.fallback:
+            log.warning("%s runs on the CPU: %s", model, model.session.fallback)
+        return model
+
+    async def unload(self, version: Version, name: str, number: int) -> None:
+        """Nobody new comes in from here on; finishes what is inside, then frees the session."""
+        model, version.model = version.model, None
+        if model:
+            self._show(version, name, number, State.STATE_UNLOADING)
+            self._show_device(model, 0)
+            await model.retire(self._settings.drain_grace)
+            log.info("%s is unloaded", model)
+        self._show(version, name, number, State.STATE_UNLOADED)
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def spell(self, error: BundleError) -> str:
+        """What is wrong, without where the repository lies: callers need not know."""
+        return str(error).replace(f"{self._settings.repository}/", "")
+
+    def _why(self, error: BaseException) -> str:
+        if isinstance(error, asyncio.CancelledError):
+            return "whoever asked for it hung up or ran out of time; ask again"
+        if isinstance(error, BundleError):
+            return self.spell(error)
+        return f"{type(error).__name__}; the log of the server has more"
+
+    def _show(self, version: Version, name: str, number: int, state: State) -> None:
+        version.state = state
+        self._metrics.model_state.labels(name, str(number)).set(state)
+
+    def _show_device(self, model: LoadedModel, loaded: int) -> None:
+        name, number = model.facts.model, str(model.facts.version)
+        facts = (model.facts.fingerprint, model.facts.precision, model.session.device)
+        self._metrics.model_info.labels(name, number, *facts).set(loaded)
+        self._metrics.device_fallback.labels(name, number).set(loaded if model.session.fallback else 0)
+
+
+def _yield_to_others() -> None:
+    with contextlib.suppress(OSError, AttributeError):  # only Linux gives each thread a niceness of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

@@ -1,0 +1,58 @@
+"""The versions of models: what lies on disk, and what is known of each."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pupil_proto.v1.models_pb2 import State
+from pupil_server.errors import BundleError
+from pupil_server.model import LoadedModel
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+NUMBER = re.compile(r"[1-9][0-9]*\Z")
+
+
+@dataclass
+class Version:
+    """What is known of one version: its state, why it failed, and the model while it is loaded."""
+
+    state: State = State.STATE_UNLOADED
+    reason: str = ""
+    model: LoadedModel | None = None
+
+
+def versions_on_disk(repository: Path) -> dict[str, list[int]]:
+    """The versions of each model in the repository, oldest first. Raises BundleError where it cannot be read.
+
+    A folder without `bundle.json` is no version: export writes elsewhere and renames, a copy may still be coming.
+    """
+    found = {}
+    for name in sorted(_folders(repository)):
+        numbers = [number for number in _folders(repository / name) if NUMBER.match(number)] if NAME.match(name) else []
+        whole = [int(number) for number in numbers if (repository / name / number / "bundle.json").is_file()]
+        if whole:
+            found[name] = sorted(whole)
+    return found
+
+
+def stamp(folder: Path) -> str:
+    """Another text whenever a file in the folder was added, removed or written."""
+    files = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                status = os.stat(os.path.join(place, name))  # noqa: PTH116, PTH118  thousands of files, every few seconds
+            except OSError:
+                continue  # gone meanwhile: the next look sees the rest
+            files.append(f"{place}/{name} {status.st_size} {status.st_mtime_ns} {status.st_ino}")
+    return "\n".join(sorted(files))
+
+
+def _folders(folder: Path) -> list[str]:
+    # Not Path.glob: it takes a folder that cannot be read for an empty one, and then everything would be unloaded.
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+    except OSError as error:
+        raise BundleError(f"{folder}: {error.strerror}; make it a folder that the server can read") from error
