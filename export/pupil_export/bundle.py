@@ -62,7 +62,7 @@ def export(
     facts = {**origin, **facts, "files": {path: sha256(content) for path, content in files.items()}}
     facts["fingerprint"] = fingerprint(facts)
     folder = repository / name / str(version)
-    about = {"bundle.json": _json(facts, indent=2), "README.md": model_card(facts).encode()}
+    about = {"bundle.json": to_json(facts, indent=2), "README.md": model_card(facts).encode()}
     write_bundle(folder, {**files, **about})
     return folder
 
@@ -104,7 +104,7 @@ def _evidence(
     proof = calibration_answers(model, splits["calibration"], splits.get("pool"))
     facts["calibration"] = file_of(precision, "calibration.json")
     facts["certificates"] = certificates(proof)
-    return facts, {facts["calibration"]: _json(proof)}
+    return facts, {facts["calibration"]: to_json(proof)}
 
 
 def _known(run: Run, splits: Mapping[str, ImageSet]) -> dict[str, Any]:
@@ -135,5 +135,6 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _json(value: Mapping[str, Any], indent: int | None = None) -> bytes:
+def to_json(value: Mapping[str, Any], indent: int | None = None) -> bytes:
+    """As the files of a bundle spell it."""
     return (json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode()

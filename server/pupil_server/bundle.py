@@ -48,6 +48,7 @@ class BundleFacts(_Facts):
     resize: Resize
     precision: str
     temperature: float = Field(gt=0)
+    max_batch: Literal[1] | None = None  # of an imported graph that takes one image at a time
     teacher: Teacher | None = None
     certificates: tuple[dict[str, Any], ...] = ()
     files: dict[str, str]
@@ -58,6 +59,10 @@ class BundleFacts(_Facts):
         if self.resize.shortest_side < max(self.input.height, self.input.width):
             raise ValueError("resize.shortest_side is smaller than the input")
         return self
+
+    def largest_batch(self, allowed: int) -> int:
+        """How many images may go into the graph at once, where the server allows so many."""
+        return min(allowed, self.max_batch or allowed)
 
 
 @dataclass(frozen=True)

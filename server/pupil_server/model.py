@@ -42,11 +42,12 @@ def prepare(folder: Path, settings: ServerSettings) -> Prepared:
     session = Session(bundle.graph, device=settings.device, threads=settings.threads or usable_cores())
     size = bundle.facts.input
     try:
-        session.check_shape(size.height, size.width, size.channels)
+        session.check_shape(size.height, size.width, size.channels, batch=bundle.facts.max_batch)
     except BundleError as error:
         raise BundleError(f"{folder}: {error}; export it again") from None
     _check_goldens(bundle, session, limits(settings))
-    session.run(np.zeros((settings.max_batch, size.height, size.width, size.channels), np.uint8))
+    largest = bundle.facts.largest_batch(settings.max_batch)
+    session.run(np.zeros((largest, size.height, size.width, size.channels), np.uint8))
     return Prepared(bundle, session)
 
 
@@ -74,7 +75,7 @@ class LoadedModel:
     def __init__(self, prepared: Prepared, settings: ServerSettings, decoder: Decoder, metrics: Metrics) -> None:
         self.bundle, self.session = prepared
         self.facts = self.bundle.facts
-        self.max_batch = settings.max_batch
+        self.max_batch = self.facts.largest_batch(settings.max_batch)
         self.retired = False
         self.statistics = Statistics()
         self._holders = 0
@@ -90,7 +91,7 @@ class LoadedModel:
         self._observer = _Observer(self, self._admission, metrics)
         self._batcher = Batcher(
             self.session.run,
-            max_batch=settings.max_batch,
+            max_batch=self.max_batch,
             instances=settings.instances,
             observer=self._observer,
             name=str(self),

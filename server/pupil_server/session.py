@@ -36,14 +36,17 @@ class Session:
         """Logits and scores of `pixels` (N, H, W, C). Blocks, and lets go of the GIL meanwhile."""
         return Outputs(*self._session.run(["logits", "scores"], {"images": pixels}))
 
-    def check_shape(self, height: int, width: int, channels: int) -> None:
-        """Raises BundleError unless the graph takes uint8 N×H×W×C images and gives logits and scores."""
+    def check_shape(self, height: int, width: int, channels: int, *, batch: int | None = None) -> None:
+        """Raises BundleError unless the graph takes uint8 N×H×W×C images and gives logits and scores.
+
+        `batch` is what N may be fixed at.
+        """
         inputs = {value.name: (value.type, value.shape) for value in self._session.get_inputs()}
         outputs = {value.name for value in self._session.get_outputs()}
         kind, shape = inputs.get("images", ("nothing", []))
         if len(inputs) != 1 or kind != "tensor(uint8)" or shape[1:] != [height, width, channels]:
             raise BundleError(f"model.onnx: takes {inputs}, wanted uint8 images N×{height}×{width}×{channels}")
-        if isinstance(shape[0], int):
+        if isinstance(shape[0], int) and shape[0] != batch:
             raise BundleError(f"model.onnx: takes exactly {shape[0]} images, wanted a dynamic batch")
         if not {"logits", "scores"} <= outputs:
             raise BundleError(f"model.onnx: gives {sorted(outputs)}, wanted logits and scores")

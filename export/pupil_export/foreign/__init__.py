@@ -1,0 +1,1 @@
+"""Any ONNX classifier in, bundles out."""
