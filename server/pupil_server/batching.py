@@ -108,6 +108,7 @@ class Batcher:
         for runner in self._runners:
             runner.cancel()
         await asyncio.gather(*self._runners, return_exceptions=True)
+        self._runners.clear()  # a cancelled task remembers where: its frame, this batcher, the session; a cycle
         while self._queue:
             self._queue.popleft().fail(Unavailable("the model was unloaded; try again"))
         await asyncio.to_thread(self._threads.shutdown)

@@ -1,7 +1,6 @@
 """Loading, swapping and following the folder, without a server around it."""
 
 import asyncio
-import gc
 import os
 import shutil
 import weakref
@@ -144,8 +143,7 @@ def test_a_drained_model_frees_its_session_once_the_last_caller_has_left(folder,
 
     async def script(repository: Repository) -> None:
         session = await swap_with_a_caller_inside(repository)
-        gc.collect()
-        assert session() is None
+        assert session() is None  # now: the collector of cycles may come a dozen models later
 
     run(folder, script)
 
