@@ -173,10 +173,13 @@ def list_models(as_json: bool, server: str, timeout: float, tls_ca: Path | None)
 
 @models.command(epilog="\b\nExample:\n  pupil models load student/2")
 @click.argument("model")
-@click.option("--keep-others", is_flag=True, help="Leave the version before loaded.")
+@click.option("--keep-others", is_flag=True, help="Leave the other versions loaded; the name goes only to a newer one.")
 @asks_a_server
 def load(model: str, keep_others: bool, server: str, timeout: float, tls_ca: Path | None) -> None:
-    """Loads MODEL (name/version, or the newest of a name), then points the name at it; nothing is dropped."""
+    """Loads MODEL (name/version, or the newest of a name), then points the name at it; nothing is dropped.
+
+    An older version than the one that answers is a roll back. A large model may need a longer --timeout.
+    """
     with _connected(server, timeout, tls_ca) as client:
         info = client.load(model, keep_others=keep_others)
     click.echo(f"{info.name}/{info.version} is {info.state}")
@@ -200,7 +203,7 @@ def unload(model: str, server: str, timeout: float, tls_ca: Path | None) -> None
 def alias(
     name: str, alias: str, version: int | None, remove: bool, server: str, timeout: float, tls_ca: Path | None
 ) -> None:
-    """Points NAME@ALIAS at a loaded VERSION."""
+    """Points NAME@ALIAS at a loaded VERSION, also after a restart; versions with an alias stay loaded."""
     if remove == (version is not None):
         raise click.UsageError("give a VERSION, or --remove")
     with _connected(server, timeout, tls_ca) as client:

@@ -25,8 +25,8 @@ def _size(context: click.Context, parameter: click.Parameter, value: str | None)
 
 @click.command(
     "import",
-    epilog="\b\nExample:\n  pupil import mobilenet.onnx --repository repository --name mobilenet --classes classes.txt"
-    " \\\n    --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --resize 256",
+    epilog="\b\nExample:\n"
+    "  pupil import net.onnx --repository repository --name net --classes classes.txt --mean 0.5 --std 0.5",
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--repository", required=True, type=click.Path(path_type=Path), help="The folder of bundles.")
