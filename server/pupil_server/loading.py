@@ -1,10 +1,7 @@
 """One version from the disk into service and out again, beside live traffic."""
 
 import asyncio
-import contextlib
 import logging
-import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from pupil_proto.v1.models_pb2 import State
@@ -12,28 +9,25 @@ from pupil_server.decoding import Decoder
 from pupil_server.errors import BundleError
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel, prepare
-from pupil_server.resources import usable_cores
 from pupil_server.settings import ServerSettings
 from pupil_server.versions import Version
 
 log = logging.getLogger("pupil.repository")
-NICE = 10  # a tenth of the share of a thread that serves, where both want the same core
 
 
 class Loader:
     """Takes versions through their states, and shows those in the metrics and the log.
 
-    One version is loaded at a time. With one core its thread yields to those that serve. With more it must not: a
-    session starts threads of its own, they inherit the niceness of the thread that makes it, and without
-    privileges nobody can take it back.
+    One thread, so that one version is loaded at a time. Not at a lower priority: where it waits for its turn while
+    it holds the GIL everybody waits (measured on a busy core: 424 ms instead of 73), and the threads of a session
+    would inherit it for good.
     """
 
     def __init__(self, settings: ServerSettings, decoder: Decoder, metrics: Metrics) -> None:
         self._settings = settings
         self._decoder = decoder
         self._metrics = metrics
-        alone = (settings.threads or usable_cores()) == 1
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=_yield_to_others if alone else None)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     async def load(self, version: Version, name: str, number: int) -> LoadedModel:
         """Reads, checks and warms the bundle. Raises BundleError; then `version` is FAILED and says why."""
@@ -87,8 +81,3 @@ class Loader:
         facts = (model.facts.fingerprint, model.facts.precision, model.session.device)
         self._metrics.model_info.labels(name, number, *facts).set(loaded)
         self._metrics.device_fallback.labels(name, number).set(loaded if model.session.fallback else 0)
-
-
-def _yield_to_others() -> None:
-    with contextlib.suppress(OSError, AttributeError):  # only Linux gives each thread a niceness of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

@@ -124,7 +124,7 @@ class Repository:
 
     async def load_at_start(self, name: str) -> None:
         """Loads the versions that the policy wants, and those that aliases mean. Raises BundleError."""
-        stamps = self._stamps()[name]
+        stamps = self._stamped(name, self.on_disk()[name])
         for alias, number in self.aliases(name).items():
             if number not in stamps:
                 raise BundleError(f"{name}: its alias {alias!r} means version {number}, which is not there")
@@ -203,11 +203,10 @@ class Repository:
         return ", ".join(spelled) or "nothing"
 
     def _stamps(self) -> dict[str, Stamps]:
-        folder = self._settings.repository
-        return {
-            name: {number: stamp(folder / name / str(number)) for number in numbers}
-            for name, numbers in self.on_disk().items()
-        }
+        return {name: self._stamped(name, numbers) for name, numbers in self.on_disk().items()}
+
+    def _stamped(self, name: str, numbers: list[int]) -> Stamps:
+        return {number: stamp(self._settings.repository / name / str(number)) for number in numbers}
 
     def _wanted(self, name: str, stamps: Stamps) -> Stamps:
         wanted = self._policies.of(name).choose(stamps.keys()).union(self.aliases(name).values())
@@ -218,21 +217,20 @@ class Repository:
             await asyncio.to_thread(self._aliases.reread, name)
         except BundleError as error:
             log.error("the aliases of %s stay as they were: %s", name, error)
-        for number in self._looks.news(
-            name, self._wanted(name, self._looks.settled(name, stamps, only_still=only_still))
-        ):
+        wanted = self._wanted(name, self._looks.settled(name, stamps, only_still=only_still))
+        for number in self._looks.news(name, wanted):
             try:
                 await self.load(name, number, keep_others=number < self._answering.get(name, 0))
-            except (
-                Exception
-            ) as error:  # one version's failure, which the log and `known` have, must not stop the others
+            except Exception as error:  # the loader has said why; the others must not wait for this one
                 log.warning("%s/%s stays out: %s", name, number, type(error).__name__)
-        await self._forget(name, self._versions[name].keys() - stamps.keys(), the_last=not stamps)
+        await self._forget(name, stamps)
 
-    async def _forget(self, name: str, deleted: Collection[int], *, the_last: bool) -> None:
+    async def _forget(self, name: str, stamps: Stamps) -> None:
+        """Unloads what was deleted, but the last version of a model only once all of its folder is gone."""
         async with self._changing[name]:
-            others = [n for n, version in self._versions[name].items() if version.model and n not in deleted]
-            if others or the_last:
+            deleted = {n: version for n, version in self._versions[name].items() if n not in stamps}
+            others = any(version.model for n, version in self._versions[name].items() if n in stamps)
+            if others or not stamps:
                 await self._retire(name, deleted)
-            elif deleted:
+            elif any(version.model for version in deleted.values()):
                 log.warning("%s answers on with a version that was deleted: no other one is loaded", name)

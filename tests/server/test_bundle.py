@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 
 from pupil_server.bundle import fingerprint, read_bundle
@@ -80,6 +81,19 @@ def test_a_graph_for_another_input_is_refused(bundle: Path, toolbox) -> None:
     toolbox.seal(bundle, facts)
     with pytest.raises(BundleError, match="wanted uint8 images N×5×6×3"):
         prepare(bundle, settings(bundle))
+
+
+def test_a_graph_for_one_image_at_a_time_is_served_so_where_the_bundle_says_it(bundle: Path, toolbox) -> None:
+    graph = onnx.load(bundle / "model.onnx")
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(graph, bundle / "model.onnx")
+    facts = json.loads((bundle / "bundle.json").read_bytes())
+    toolbox.seal(bundle, facts)
+    with pytest.raises(BundleError, match="takes exactly 1 images, wanted a dynamic batch"):
+        prepare(bundle, settings(bundle))
+    toolbox.seal(bundle, facts | {"max_batch": 1})
+    prepared = prepare(bundle, settings(bundle))  # which warms it with the largest batch it may get
+    assert prepared.bundle.facts.largest_batch(32) == 1
 
 
 def test_a_model_that_does_not_give_its_golden_scores_is_refused(bundle: Path, toolbox) -> None:
