@@ -12,11 +12,11 @@ from pupil_server.aliases import Aliases
 from pupil_server.decoding import Decoder
 from pupil_server.errors import BadRequest, BundleError, NotFound, Unavailable
 from pupil_server.following import Looks, Stamps
-from pupil_server.loading import Loader
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
 from pupil_server.policy import Policies
 from pupil_server.settings import ServerSettings
+from pupil_server.transitions import Transitions
 from pupil_server.versions import NAME, Version, stamp, versions_on_disk
 
 log = logging.getLogger("pupil.repository")
@@ -29,11 +29,11 @@ class Repository:
         self._settings = settings
         self._policies = Policies(settings.versions)
         self._aliases = Aliases(settings.repository)
-        self._loader = Loader(settings, decoder, metrics)
+        self._transitions = Transitions(settings, decoder, metrics)
         self._versions: dict[str, dict[int, Version]] = defaultdict(dict)
         self._answering: dict[str, int] = {}  # the version that a bare name means
         self._changing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._leaving: set[asyncio.Task[None]] = set()  # a task that nobody holds may be collected
+        self._leaving: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._looks = Looks()
         self._looking = asyncio.Lock()
 
@@ -67,7 +67,7 @@ class Repository:
 
     def spell(self, error: BundleError) -> str:
         """What is wrong, for callers."""
-        return self._loader.spell(error)
+        return self._transitions.spell(error)
 
     # Who answers
 
@@ -174,29 +174,30 @@ class Repository:
         """Unloads everything."""
         for name, versions in list(self._versions.items()):
             await self._retire(name, versions.keys())
-        await asyncio.gather(*self._leaving)
-        await asyncio.to_thread(self._loader.close)
+        await asyncio.gather(*self._leaving.values())
+        await asyncio.to_thread(self._transitions.close)
 
     async def _load(self, name: str, number: int) -> LoadedModel:
+        if leaving := self._leaving.get((name, number)):
+            await asyncio.shield(leaving)
         version = self._versions[name][number] = Version()
-        return await self._loader.load(version, name, number)
+        return await self._transitions.load(version, name, number)
 
     async def _retire(self, name: str, numbers: Collection[int]) -> None:
         """Takes versions out of service now. Their drain goes on though its caller hangs up: half of one is a leak."""
         if self._answering.get(name) in numbers:
             others = [n for n, version in self._versions[name].items() if version.model and n not in numbers]
             self._answering[name] = max(others, default=0)
-        leaving = [asyncio.create_task(self._leave(name, number)) for number in numbers]
-        for task in leaving:
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
-        await asyncio.shield(asyncio.gather(*leaving))
+        for number in numbers:
+            if (name, number) not in self._leaving:
+                self._leaving[name, number] = asyncio.create_task(self._leave(name, number))
+        await asyncio.shield(asyncio.gather(*(self._leaving[name, number] for number in numbers)))
 
     async def _leave(self, name: str, number: int) -> None:
-        version = self._versions[name][number]
-        await self._loader.unload(version, name, number)
-        if self._versions[name].get(number) is version:  # it may have been loaded again meanwhile
-            del self._versions[name][number]
+        try:
+            await self._transitions.unload(self._versions[name][number], name, number)
+        finally:
+            del self._versions[name][number], self._leaving[name, number]
 
     def _spell_disk(self) -> str:
         spelled = [f"{name}/{number}" for name, numbers in self.on_disk().items() for number in numbers]
@@ -221,7 +222,7 @@ class Repository:
         for number in self._looks.news(name, wanted):
             try:
                 await self.load(name, number, keep_others=number < self._answering.get(name, 0))
-            except Exception as error:  # the loader has said why; the others must not wait for this one
+            except Exception as error:  # the log has the reason; the others must not wait for this one
                 log.warning("%s/%s stays out: %s", name, number, type(error).__name__)
         await self._forget(name, stamps)
 

@@ -158,22 +158,33 @@ def test_a_caller_who_hangs_up_during_the_drain_leaves_nothing_behind(folder, to
             load.cancel()
             await asyncio.gather(load, return_exceptions=True)
             assert repository.known()["student"][2].state == State.STATE_UNLOADING
-        await until(lambda: repository.known()["student"][2].state == State.STATE_UNLOADED)
-        assert model.retired
-        await repository.load("student", 2)
-        assert answering(repository) == 2
+            unload = asyncio.create_task(repository.unload("student"))  # joins the drain that goes on
+            await until(lambda: repository.known()["student"][1].state == State.STATE_UNLOADED)
+            again = asyncio.create_task(repository.load("student", 2))
+            assert not unload.done()
+        await unload
+        await again
+        assert (answering(repository), ready(repository)) == (2, ["student/2"])
 
     run(folder, script)
 
 
 def test_a_load_that_is_given_up_says_so_and_can_be_asked_for_again(folder, toolbox) -> None:
     toolbox.write_bundle(folder, "student", 2)
+    golden = folder / "student/1/golden/0.png"
+    picture = golden.read_bytes()
 
     async def script(repository: Repository) -> None:
+        golden.unlink()
+        os.mkfifo(golden)  # reading the bundle takes until somebody writes here
         load = asyncio.create_task(repository.load("student", 1))
-        await until(lambda: repository.known()["student"][1].state == State.STATE_LOADING)
-        load.cancel()
-        await asyncio.gather(load, return_exceptions=True)
+        with await asyncio.to_thread(golden.open, "wb") as pipe:
+            assert repository.known()["student"][1].state == State.STATE_LOADING
+            load.cancel()
+            await asyncio.gather(load, return_exceptions=True)
+            golden.unlink()
+            pipe.write(picture)
+        golden.write_bytes(picture)
         failed = repository.known()["student"][1]
         assert (failed.state, "ran out of time; ask again" in failed.reason) == (State.STATE_FAILED, True)
         await repository.load("student", 1)

@@ -15,7 +15,7 @@ from pupil_server.versions import Version
 log = logging.getLogger("pupil.repository")
 
 
-class Loader:
+class Transitions:
     """Takes versions through their states, and shows those in the metrics and the log.
 
     One thread, so that one version is loaded at a time. Not at a lower priority: where it waits for its turn while
