@@ -116,6 +116,7 @@ class Repository:
             model = (known and known.model) or await self._load(name, number)
             if not keep_others or number > self._answering.get(name, 0):
                 self._answering[name] = number
+                log.info("%s means %s from now on", name, model)
             if not keep_others:
                 live = [n for n, version in self._versions[name].items() if version.model]
                 kept = {number, *aliases.values(), *self._policies.of(name).keep(live, number)}
