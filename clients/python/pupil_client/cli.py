@@ -178,7 +178,7 @@ def list_models(as_json: bool, server: str, timeout: float, tls_ca: Path | None)
 def load(model: str, keep_others: bool, server: str, timeout: float, tls_ca: Path | None) -> None:
     """Loads MODEL (name/version, or the newest of a name), then points the name at it; nothing is dropped.
 
-    An older version than the one that answers is a roll back. A large model may need a longer --timeout.
+    An older version than the one that answers is a roll back.
     """
     with _connected(server, timeout, tls_ca) as client:
         info = client.load(model, keep_others=keep_others)
