@@ -2,12 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Protocol, Self
 
-from pupil_server.errors import DeadlineExceeded
+from pupil_server.errors import Code, DeadlineExceeded
+from pupil_server.quotas import Quota
+
+
+class Trace(Protocol):
+    """Where a call tells of its parts, each from one instant of time.monotonic's clock to another."""
+
+    def step(self, name: str, start: float, end: float, **facts: str | int | float) -> None: ...
+    def end(self, code: Code) -> None: ...
 
 
 @dataclass(slots=True)
@@ -22,6 +30,10 @@ class Call:
     deadline: float  # on time.monotonic's clock, which is also the event loop's; infinite only for streams
     peer: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""  # in the answer's trailing metadata and on every line of the log
+    token: str = ""  # its name, once it has been checked
+    quota: Quota | None = None  # what its images are charged to
+    trace: Trace | None = None
 
     def remaining(self) -> float:
         """Seconds until the deadline, negative once it has passed."""
@@ -32,10 +44,26 @@ class Call:
         if self.remaining() <= 0:
             raise DeadlineExceeded("the deadline passed before the work began")
 
+    @contextmanager
+    def charged(self, images: int) -> Iterator[Self]:
+        """The same call with `images` charged to the quota once, however many models see them inside."""
+        if self.quota is None:
+            yield self
+        else:
+            with self.quota.charge(images):
+                yield replace(self, quota=None)
+
+    async def paid(self, images: int) -> Self:
+        """The same call with `images` paid for; waits until the quota has them, where a single call is refused."""
+        if self.quota:
+            await self.quota.wait(images)
+        return replace(self, quota=None)
+
     @asynccontextmanager
     async def limited(self, seconds: float = float("inf")) -> AsyncIterator[Self]:
         """The same call with at most `seconds` left; then what is inside is cancelled, and DeadlineExceeded raised."""
-        sooner = replace(self, deadline=min(self.deadline, time.monotonic() + seconds))
+        deadline = min(self.deadline, time.monotonic() + seconds)
+        sooner = self if deadline == self.deadline else replace(self, deadline=deadline)
         try:
             async with asyncio.timeout(sooner.remaining() if sooner.deadline < float("inf") else None):
                 yield sooner

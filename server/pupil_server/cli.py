@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 def _from_toml(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
@@ -74,24 +75,38 @@ def _option(name: str, kind: Any, default: Any, text: str, **more: Any) -> Calla
 @_option("--max-message-mb", click.IntRange(1, 2000), 64, "Size of one message.")
 @_option("--max-image-mb", click.IntRange(1), 16, "Size of one image file.")
 @_option("--max-megapixels", click.FloatRange(0.001), 25.0, "Pixels that one image may declare.")
+@_option("--max-request-images", click.IntRange(1), 4096, "Images in one request.")
+@_option("--max-calls", click.IntRange(1), 4096, "Calls in work at the same time, streams included.")
+@_option("--max-streams", click.IntRange(1), 1000, "Calls at the same time on one connection.")
+@_option("--max-connection-age", click.FloatRange(0), 0.0, "Seconds until a client must connect anew; 0 for never.")
+@_option("--max-connection-grace", click.FloatRange(0), 0.0, "Seconds for its calls then; 0 for what they take.")
+@_option("--keepalive", click.FloatRange(1), 60.0, "Seconds of silence after which a client is asked for a sign.")
+@_option("--tls-certificate", _FILE, None, "PEM file with the server's certificate chain; read again when it changes.")
+@_option("--tls-key", _FILE, None, "PEM file with its key.")
+@_option("--tls-client-ca", _FILE, None, "PEM file; only clients that these authorities vouch for are let in.")
+@_option("--tokens", _FILE, None, "TOML file of who may call what (pupil token writes it); without it, anybody may.")
 @_option("--default-deadline", click.FloatRange(0.001), 10.0, "Seconds for a call that sets none.")
 @_option("--stream-idle", click.FloatRange(0.001), 300.0, "Seconds without a message before a stream ends.")
 @_option("--drain-delay", click.FloatRange(0), 0.0, "Seconds from 'not serving' to the closed door.")
 @_option("--drain-grace", click.FloatRange(0), 30.0, "Seconds for what is in flight.")
+@_option("--watchdog", click.FloatRange(0), 60.0, "Seconds for one batch, after which /livez says no; 0 for any.")
+@_option("--log-format", click.Choice(["text", "json"]), "text", "Of the lines on standard error.")
+@_option("--access-log", click.FloatRange(0, 1), 0.0, "Share of the answered calls that are logged; failures all are.")
+@_option("--otlp-endpoint", str, "", "Send traces to this OpenTelemetry collector, http://HOST:4317.")
 def serve(**settings: Any) -> None:
     """Serve the bundles of a repository over gRPC.
 
-    Prints one line of JSON with its addresses when every model is ready. SIGTERM drains.
+    Prints one line of JSON with its addresses when every model is ready. SIGTERM drains, and a second
+    one ends at once; SIGHUP reads repository, tokens and certificates again.
     """
     import asyncio
-    import logging
 
-    from pupil_server import server
-    from pupil_server.errors import BundleError
+    from pupil_server import lifecycle, logs
+    from pupil_server.errors import BundleError, SettingsError
     from pupil_server.settings import ServerSettings
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up(settings["log_format"])
     try:
-        asyncio.run(server.serve(ServerSettings(**settings)))
-    except (BundleError, OSError) as error:
+        asyncio.run(lifecycle.serve(ServerSettings(**settings)))
+    except (BundleError, SettingsError, OSError) as error:
         raise click.ClickException(str(error)) from error

@@ -15,10 +15,14 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 
+from pupil_server import logs
+from pupil_server.access_log import AccessLog
 from pupil_server.call import Call
 from pupil_server.errors import BadRequest, Code, DeadlineExceeded, Overloaded, PupilError, Unavailable
 from pupil_server.metrics import Metrics
 from pupil_server.streams import patiently
+from pupil_server.tokens import Scope, Tokens
+from pupil_server.tracing import Tracing
 
 log = logging.getLogger("pupil.calls")
 
@@ -31,20 +35,25 @@ BothStreams = Callable[[AsyncIterator[Any], Call], AsyncGenerator[Message, None]
 class Method:
     """One RPC: its path without the leading slash, the request's type, and exactly one of three handlers.
 
-    A probe is answered whatever the load, and while draining: who asks how we are must not be told that we are busy.
+    A probe is open to everybody, and answered whatever the load, and while draining: who asks how we are must not be
+    told that we are busy.
     """
 
     service: str
     name: str
     request: type[Message]
+    scope: Scope = Scope.ADMIN  # what is forgotten is closed
     unary: Unary | None = None
     server_stream: ServerStream | None = None
     both_streams: BothStreams | None = None
-    probe: bool = False
 
     @property
     def path(self) -> str:
         return f"{self.service}/{self.name}"
+
+    @property
+    def probe(self) -> bool:
+        return self.scope is Scope.OPEN
 
 
 @dataclass
@@ -59,8 +68,20 @@ class Failure(Exception):
 class Dispatcher:
     """Carries calls to handlers."""
 
-    def __init__(self, metrics: Metrics, *, max_calls: int, stream_idle: float) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        max_calls: int,
+        stream_idle: float,
+        tokens: Tokens | None = None,
+        access_log: AccessLog | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._metrics = metrics
+        self._tokens = tokens
+        self._access_log = access_log
+        self._tracing = tracing
         self._max_calls = max_calls
         self._stream_idle = stream_idle
         self._calls = 0
@@ -93,6 +114,7 @@ class Dispatcher:
 
         async def parsed() -> AsyncGenerator[Message, None]:
             async for request in patiently(requests, min(self._stream_idle, call.remaining())):
+                self._authorize(method, call)  # once more: streams live long, and tokens are revoked
                 yield _parse(method, request)
 
         with self._around(method, call), self._awaited():
@@ -110,26 +132,36 @@ class Dispatcher:
 
     @contextmanager
     def _around(self, method: Method, call: Call) -> Iterator[None]:
-        start, code = time.perf_counter(), Code.OK
+        start, code, cause = time.perf_counter(), Code.OK, None
+        if self._tracing:
+            call.trace = self._tracing.begin(call)
         self._calls += 1
         self._metrics.in_flight.set(self._calls)
-        try:
-            self._admit(method, call)
-            yield
-        except PupilError as error:
-            code = error.code
-            raise self._failure(error) from error
-        except Exception as error:
-            code, failure = Code.INTERNAL, _internal(method)
-            raise failure from error
-        except BaseException:  # the caller hung up
-            code = Code.CANCELLED
-            raise
-        finally:
-            self._calls -= 1
-            self._metrics.in_flight.set(self._calls)
-            self._metrics.requests.labels(method.path, code.name).inc()
-            self._metrics.request_seconds.labels(method.path).observe(time.perf_counter() - start)
+        with logs.About(call.id):
+            try:
+                self._admit(method, call)
+                yield
+            except PupilError as error:
+                code, cause = error.code, error
+                raise self._failure(error) from error
+            except Exception as error:
+                code, failure = Code.INTERNAL, _internal(method)
+                raise failure from error
+            except BaseException:  # the caller hung up
+                code = Code.CANCELLED
+                raise
+            finally:
+                self._calls -= 1
+                self._metrics.in_flight.set(self._calls)
+                self._ended(method, call, code, time.perf_counter() - start, cause)
+
+    def _ended(self, method: Method, call: Call, code: Code, seconds: float, cause: PupilError | None) -> None:
+        self._metrics.requests.labels(method.path, code.name).inc()
+        self._metrics.request_seconds.labels(method.path).observe(seconds)
+        if self._access_log:
+            self._access_log.ended(call, code, seconds, cause)
+        if call.trace:
+            call.trace.end(code)
 
     @contextmanager
     def _awaited(self) -> Iterator[None]:
@@ -146,18 +178,24 @@ class Dispatcher:
     def _admit(self, method: Method, call: Call) -> None:
         if self._draining and not method.probe:
             raise Unavailable("the server is shutting down; try another one")
+        self._authorize(method, call)
         if self._calls > self._max_calls and not method.probe:
             raise Overloaded(f"{self._max_calls:,} calls are already in work; try again later", retry_after=0.1)
         if call.remaining() <= 0:
             self._metrics.expired.labels("admission").inc()
             raise DeadlineExceeded("the deadline had passed when the call arrived")
 
+    def _authorize(self, method: Method, call: Call) -> None:
+        if self._tokens:
+            token = self._tokens.check(call.metadata.get("authorization", ""), method.scope)
+            if token:
+                call.token, call.quota = token.name, token.quota
+
     def _failure(self, error: PupilError) -> Failure:
+        if error.rejected:
+            self._metrics.rejected.labels(error.rejected).inc()
         if isinstance(error, Overloaded):
-            self._metrics.rejected.labels("queue_full").inc()
             return Failure(error.code, str(error), {"retry-after-ms": str(max(1, round(error.retry_after * 1000)))})
-        if isinstance(error, BadRequest):
-            self._metrics.rejected.labels("bad_request").inc()
         return Failure(error.code, str(error))
 
 

@@ -8,6 +8,9 @@ PupilError
 ├── NotServable           FAILED_PRECONDITION
 ├── NotWritable           FAILED_PRECONDITION
 ├── Overloaded            RESOURCE_EXHAUSTED
+│   └── QuotaUsedUp
+├── Unauthenticated       UNAUTHENTICATED
+├── PermissionDenied      PERMISSION_DENIED
 ├── DeadlineExceeded      DEADLINE_EXCEEDED
 └── Unavailable           UNAVAILABLE
 
@@ -25,21 +28,25 @@ class Code(IntEnum):
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
+    PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     UNIMPLEMENTED = 12
     INTERNAL = 13
     UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
 
 
 class PupilError(Exception):
     """A failure that the caller may read: its text goes on the wire."""
 
     code = Code.INTERNAL
+    rejected = ""  # the reason in `pupil_rejected`, where it is a refusal at the door
 
 
 class BadRequest(PupilError):
     code = Code.INVALID_ARGUMENT
+    rejected = "bad_request"
 
 
 class BadImage(BadRequest):
@@ -68,10 +75,38 @@ class Overloaded(PupilError):
     """A queue is full. `retry_after` (seconds) is how long emptying it takes at the present pace."""
 
     code = Code.RESOURCE_EXHAUSTED
+    rejected = "queue_full"
 
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class QuotaUsedUp(Overloaded):
+    """The token's share of images is used up for now."""
+
+    rejected = "quota"
+
+
+class Unauthenticated(PupilError):
+    """No token, or none that is valid. One text for every case, the `why` is for the log alone."""
+
+    code = Code.UNAUTHENTICATED
+    rejected = "unauthenticated"
+
+    def __init__(self, why: str) -> None:
+        super().__init__("a valid token is needed; send it as metadata: authorization: Bearer TOKEN")
+        self.why = why
+
+
+class PermissionDenied(PupilError):
+    """A valid token that lacks the method's scope."""
+
+    code = Code.PERMISSION_DENIED
+    rejected = "permission_denied"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"the token lacks the scope {scope}")
 
 
 class DeadlineExceeded(PupilError):
@@ -84,3 +119,7 @@ class Unavailable(PupilError):
 
 class BundleError(Exception):
     """A bundle that must not be served: which file, what is wrong, what to do. Never about one call."""
+
+
+class SettingsError(Exception):
+    """A setting, or a file that one names, with which the server must not start. Never about one call."""

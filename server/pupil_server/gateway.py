@@ -20,6 +20,7 @@ from pupil_proto.v1.inference_pb2 import ClassifyRequest, ClassifyResponse, Imag
 from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure, Method
 from pupil_server.errors import BadRequest, Code, PupilError
+from pupil_server.logs import call_id
 from pupil_server.multipart import multipart
 
 PATH = re.compile(r"/v1/models/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*):classify\Z")
@@ -56,8 +57,13 @@ class Gateway:
 
     def answer(self, target: str, headers: Mapping[str, str], body: bytes, peer: str) -> Reply:
         """The reply to one POST; `headers` by their names in small letters."""
+        name = call_id(headers)
+        reply = self._answer(target, headers, body, peer, name)
+        return reply._replace(headers={**reply.headers, "X-Request-Id": name})
+
+    def _answer(self, target: str, headers: Mapping[str, str], body: bytes, peer: str, name: str) -> Reply:
         try:
-            request, call = self._request(target, headers, body), self._call(headers, peer)
+            request, call = self._request(target, headers, body), self._call(headers, peer, name)
             return _reply(self._ask(request, call))
         except Failure as failure:
             return refusal(failure.code, failure.message, failure.trailers)
@@ -76,9 +82,9 @@ class Gateway:
         images = Images(encoded=_images(headers.get("content-type", ""), body))
         return ClassifyRequest(model=model, images=images, top_k=_whole(asked, "top_k"))
 
-    def _call(self, headers: Mapping[str, str], peer: str) -> Call:
+    def _call(self, headers: Mapping[str, str], peer: str, name: str) -> Call:
         seconds = _seconds(headers["x-timeout-seconds"]) if "x-timeout-seconds" in headers else self._default_deadline
-        return Call(self._classify.path, time.monotonic() + seconds, peer, headers)
+        return Call(self._classify.path, time.monotonic() + seconds, peer, headers, id=name)
 
     def _ask(self, request: ClassifyRequest, call: Call) -> ClassifyResponse:
         """Waits no longer than the deadline, even for a loop that hangs."""

@@ -10,7 +10,10 @@ import grpc.aio
 
 from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.logs import call_id
 from pupil_server.settings import MEGA, ServerSettings
+from pupil_server.tls import Certificates
+from pupil_server.watched import Watched
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Carry: TypeAlias = Callable[[Method, Any, Call], AsyncGenerator[bytes, None]]  # one of the dispatcher's two streams
@@ -20,8 +23,15 @@ STATUS = {status.value[0]: status for status in grpc.StatusCode}
 class GrpcFront:
     """A listening grpc.aio server over a table of methods."""
 
-    def __init__(self, methods: Iterable[Method], dispatcher: Dispatcher, settings: ServerSettings) -> None:
+    def __init__(
+        self,
+        methods: Iterable[Method],
+        dispatcher: Dispatcher,
+        settings: ServerSettings,
+        certificates: Watched[Certificates] | None = None,
+    ) -> None:
         self._dispatcher = dispatcher
+        self._certificates = certificates
         self._default_deadline = settings.default_deadline
         self._server = grpc.aio.server(options=_options(settings))
         by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {}
@@ -32,10 +42,14 @@ class GrpcFront:
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port, which is `port` unless that was 0. Raises OSError where it is taken."""
+        address = f"{host}:{port}"
         try:
-            bound = self._server.add_insecure_port(f"{host}:{port}")
+            if self._certificates:
+                bound = self._server.add_secure_port(address, _credentials(self._certificates))
+            else:
+                bound = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise OSError(f"{host}:{port} is in use or not ours to use; choose another port") from error
+            raise OSError(f"{address} is in use or not ours to use; choose another port") from error
         await self._server.start()
         return bound
 
@@ -52,22 +66,24 @@ class GrpcFront:
 
     def _unary(self, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
         async def handle(request: bytes, context: Context) -> bytes:
+            call = _call(method, context, self._default_deadline)
             try:
-                return await self._dispatcher.unary(method, request, _call(method, context, self._default_deadline))
+                return await self._dispatcher.unary(method, request, call)
             except Failure as failure:
-                await _abort(context, failure)
+                await _abort(context, failure, call)
                 raise
 
         return handle
 
     def _stream(self, method: Method, carry: Carry) -> Callable[[Any, Context], AsyncIterator[bytes]]:
         async def handle(request: Any, context: Context) -> AsyncIterator[bytes]:
+            call = _call(method, context)
             try:
-                async with aclosing(carry(method, request, _call(method, context))) as answers:
+                async with aclosing(carry(method, request, call)) as answers:
                     async for answer in answers:
                         yield answer
             except Failure as failure:
-                await _abort(context, failure)
+                await _abort(context, failure, call)
 
         return handle
 
@@ -76,23 +92,50 @@ def _call(method: Method, context: Context, default_deadline: float = float("inf
     remaining = context.time_remaining()
     seconds = default_deadline if remaining is None else remaining
     metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
-    return Call(method.path, time.monotonic() + seconds, context.peer(), metadata)
+    call = Call(method.path, time.monotonic() + seconds, context.peer(), metadata, id=call_id(metadata))
+    context.set_trailing_metadata((("x-request-id", call.id),))
+    return call
 
 
-async def _abort(context: Context, failure: Failure) -> None:
+async def _abort(context: Context, failure: Failure, call: Call) -> None:
     """Ends the call with the failure's status; grpcio raises from here."""
-    context.set_trailing_metadata(tuple(failure.trailers.items()))
+    context.set_trailing_metadata((("x-request-id", call.id), *failure.trailers.items()))
     await context.abort(STATUS[int(failure.code)], failure.message)
+
+
+def _credentials(certificates: Watched[Certificates]) -> grpc.ServerCredentials:
+    """Asked before each handshake, so that new certificates hold for the next connection."""
+    in_force = certificates.content
+
+    def newer() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal in_force
+        if certificates.content is in_force:
+            return None
+        in_force = certificates.content
+        return _configuration(in_force)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(in_force),
+        newer,  # type: ignore[arg-type]  # None means no change, which the stub does not know
+        require_client_authentication=bool(in_force.client_ca),
+    )
+
+
+def _configuration(found: Certificates) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(found.key, found.chain)], found.client_ca or None)
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
     message_bytes = settings.max_message_mb * MEGA
+    age, grace = settings.max_connection_age, settings.max_connection_grace
     return [
+        *([("grpc.max_connection_age_ms", round(age * 1000))] if age else []),
+        *([("grpc.max_connection_age_grace_ms", round(grace * 1000))] if grace else []),
         ("grpc.max_receive_message_length", message_bytes),
         ("grpc.max_send_message_length", message_bytes),
         ("grpc.so_reuseport", 0),  # with it, two servers on one port would share it in silence
-        ("grpc.max_concurrent_streams", 1000),
-        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.max_concurrent_streams", settings.max_streams),
+        ("grpc.keepalive_time_ms", round(settings.keepalive * 1000)),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),

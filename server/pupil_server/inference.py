@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.answers import kl_divergence, predictions
 from pupil_server.call import Call
+from pupil_server.decoding import count
 from pupil_server.errors import BadRequest, PupilError
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
@@ -53,10 +54,11 @@ class InferenceHandlers:
         with (
             self._repository.use(request.student) as student,
             self._repository.use(teacher_of(student, request)) as teacher,
+            call.charged(count(request.images)) as paid,
         ):
             require_same_classes(student, teacher)
             ours, theirs = await asyncio.gather(
-                student.predict(request.images, call), teacher.predict(request.images, call)
+                student.predict(request.images, paid), teacher.predict(request.images, paid)
             )
             s, t = ours.outputs.scores, theirs.outputs.scores
             agree, kl = s.argmax(axis=1) == t.argmax(axis=1), kl_divergence(t, s)

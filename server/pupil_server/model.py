@@ -16,13 +16,14 @@ from pupil_server.batching import Answer, Batcher
 from pupil_server.bundle import Bundle, read_bundle
 from pupil_server.call import Call
 from pupil_server.decoding import Decoder, count, pixels_array
-from pupil_server.errors import BadImage, BundleError, Unavailable
+from pupil_server.errors import BadImage, BadRequest, BundleError, Unavailable
 from pupil_server.images import Limits, decode
 from pupil_server.metrics import Metrics
 from pupil_server.resources import usable_cores
 from pupil_server.session import Session
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.statistics import Statistics
+from pupil_server.watchdog import Watchdog
 
 
 class Prepared(NamedTuple):
@@ -88,9 +89,11 @@ class LoadedModel:
             max_bytes=settings.max_queue_mb * MEGA,
             image_bytes=size.height * size.width * size.channels,
         )
+        self.watchdog = Watchdog()
+        self._max_request_images = settings.max_request_images
         self._observer = _Observer(self, self._admission, metrics)
         self._batcher = Batcher(
-            self.session.run,
+            self.watchdog.over(self.session.run),
             max_batch=self.max_batch,
             instances=settings.instances,
             observer=self._observer,
@@ -127,7 +130,10 @@ class LoadedModel:
         with self._door(count(images), call) as arrived:
             if not images.encoded:
                 return await self._submit(pixels_array(images.pixels, self.facts.input), call, arrived), {}
+            began = time.monotonic()
             decoded = await self._decoder.decode(images.encoded, self.facts.input, self.facts.resize, call)
+            if call.trace:
+                call.trace.step("decode", began, time.monotonic(), images=len(decoded))
             broken = {place: image for place, image in enumerate(decoded) if isinstance(image, BadImage)}
             readable = [image for image in decoded if not isinstance(image, BadImage)]
             if not readable:
@@ -163,10 +169,17 @@ class LoadedModel:
 
     @contextmanager
     def _door(self, images: int, call: Call) -> Iterator[float]:
-        """Holds places for a request's images; gives the time at which it came, and counts it where it fails."""
+        """Lets a request's images in: not too many of them, charged to the caller's quota, and with places.
+
+        Gives the time at which it came, and counts it where it fails.
+        """
         arrived = time.monotonic()
         try:
-            with self._admission.admit(images):
+            if images > self._max_request_images:
+                raise BadRequest(
+                    f"{images:,} images in one request, at most {self._max_request_images:,} are allowed; send fewer"
+                )
+            with call.charged(images), self._admission.admit(images):
                 yield arrived
         except BaseException:
             self.statistics.failed.add(time.monotonic() - arrived)
@@ -174,10 +187,16 @@ class LoadedModel:
 
     async def _submit(self, pixels: NDArray[np.uint8], call: Call, arrived: float) -> Answer:
         call.require_time()
-        decoding = time.monotonic() - arrived
+        began = time.monotonic()
         answer = await self._batcher.submit(pixels, call.deadline)
-        seconds = time.monotonic() - arrived
-        self.statistics.answer(seconds, decoding=decoding, queue=answer.queue_seconds, compute=answer.compute_seconds)
+        ended = time.monotonic()
+        self.statistics.answer(
+            ended - arrived, decoding=began - arrived, queue=answer.queue_seconds, compute=answer.compute_seconds
+        )
+        if call.trace:
+            taken = began + answer.queue_seconds
+            call.trace.step("queue", began, taken)
+            call.trace.step("infer", taken, ended, model=str(self), images=len(pixels))
         return answer
 
 

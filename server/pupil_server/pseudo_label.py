@@ -12,6 +12,7 @@ from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.answers import certificate_message, predictions
 from pupil_server.batching import Answer
 from pupil_server.call import Call
+from pupil_server.decoding import count
 from pupil_server.errors import BadImage, BadRequest, NoCertificate, Overloaded
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
@@ -96,7 +97,8 @@ class PseudoLabelHandler:
         """The answers, in order and nothing accepted yet."""
 
         async def one(request: pb.PseudoLabelRequest) -> pb.PseudoLabelResponse:
-            async with call.limited(self._default_deadline) as limited:
+            paid = await call.paid(count(request.images))
+            async with paid.limited(self._default_deadline) as limited:
                 return await _label(model, request, plan, limited)
 
         return in_order(requests, one)

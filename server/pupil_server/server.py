@@ -1,17 +1,17 @@
 """Puts the parts together, starts them in order, and ends them in order."""
 
 import asyncio
-import json
+import ipaddress
 import logging
-import signal
-import sys
 import time
+from typing import Any
 
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from pupil_proto.v1 import inference_pb2, models_pb2
+from pupil_server.access_log import AccessLog
 from pupil_server.decoding import Decoder
 from pupil_server.dispatch import Dispatcher, Method
 from pupil_server.errors import BundleError
@@ -30,6 +30,10 @@ from pupil_server.pseudo_label import PseudoLabelHandler
 from pupil_server.repository import Repository
 from pupil_server.resources import usable_cores
 from pupil_server.settings import MEGA, ServerSettings
+from pupil_server.tls import watched_certificates
+from pupil_server.tokens import Scope, Tokens
+from pupil_server.tracing import tracing_to
+from pupil_server.watched import Watched
 from pupil_server.watching import watch
 
 log = logging.getLogger("pupil.server")
@@ -38,7 +42,6 @@ INFERENCE, MODELS = "pupil.v1.Inference", "pupil.v1.Models"
 HEALTH, REFLECTION = "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"
 BEAT = 0.5  # seconds between two beats of the loop
 SILENT = 10.0  # seconds without a beat after which the loop counts as hung
-MAX_CALLS = 4096
 LINGER = 0.5  # seconds in which latecomers are still refused in words: grpcio cancels what arrives while it closes
 
 
@@ -50,11 +53,25 @@ class Server:
         self.metrics = Metrics()
         self._decoder = Decoder(limits(settings), threads=usable_cores(), metrics=self.metrics)
         self.repository = Repository(settings, self._decoder, self.metrics)
-        self._dispatcher = Dispatcher(self.metrics, max_calls=MAX_CALLS, stream_idle=settings.stream_idle)
+        certificates = watched_certificates(settings)
+        tokens = Tokens(settings.tokens) if settings.tokens else None
+        self._watched: list[Watched[Any]] = [each for each in (certificates, tokens and tokens.file) if each]
+        self._tracing = tracing_to(settings.otlp_endpoint)
+        self._dispatcher = Dispatcher(
+            self.metrics,
+            max_calls=settings.max_calls,
+            stream_idle=settings.stream_idle,
+            tokens=tokens,
+            access_log=AccessLog(settings.access_log),
+            tracing=self._tracing,
+        )
         self._methods = self._all_methods()
-        self._front = GrpcFront(self._methods, self._dispatcher, settings)
+        self._front = GrpcFront(self._methods, self._dispatcher, settings, certificates)
+        if not certificates and not _is_loopback(settings.host):
+            log.warning("%s without TLS: whoever is on the way can read images and tokens", settings.host)
         self._ready = False
         self._beat = time.monotonic()
+        self._hung = ""
         self._heart: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._operations: OperationsServer | None = None
@@ -83,6 +100,12 @@ class Server:
             raise
         self._ready = True
 
+    async def reload(self) -> None:
+        """Reads certificates, tokens and the repository again; what cannot be used is logged, and changes nothing."""
+        for watched in self._watched:
+            watched.reload()
+        await self.repository.rescan()
+
     async def stop(self) -> None:
         """Not serving, a pause for load balancers to notice, the calls in flight, then the rest."""
         was_ready, self._ready = self._ready, False
@@ -99,6 +122,8 @@ class Server:
             self._heart.cancel()
         if self._operations:
             await asyncio.to_thread(self._operations.close)
+        if self._tracing:
+            await asyncio.to_thread(self._tracing.close)
 
     def is_ready(self, name: str) -> bool | None:
         """Whether a service or a model answers; None where there is none of that name."""
@@ -120,7 +145,7 @@ class Server:
 
     def _why_not_live(self) -> str:
         silence = time.monotonic() - self._beat
-        return f"the event loop has not turned for {silence:.0f} s" if silence > SILENT else ""
+        return f"the event loop has not turned for {silence:.0f} s" if silence > SILENT else self._hung
 
     async def _keep_beating(self) -> None:
         while True:
@@ -128,6 +153,18 @@ class Server:
             await asyncio.sleep(BEAT)
             self._beat = time.monotonic()
             self.metrics.loop_lag.set(max(0.0, self._beat - due))
+            self._look_for_hung_models()
+            for watched in self._watched:
+                watched.look()
+
+    def _look_for_hung_models(self) -> None:
+        seconds, name = max(
+            ((model.watchdog.longest(), str(model)) for model in self.repository.loaded()), default=(0, "")
+        )
+        hung = f"a batch in {name} does not end" if 0 < self.settings.watchdog < seconds else ""
+        if hung and not self._hung:
+            log.error("%s: %.0f s; not live from here on", hung, seconds)
+        self._hung = hung
 
     def _gateway(self) -> Gateway:
         (classify,) = (method for method in self._methods if method.path == f"{INFERENCE}/Classify")
@@ -151,48 +188,29 @@ class Server:
         reflection = ReflectionServicer((INFERENCE, MODELS, OIP, HEALTH, REFLECTION), pool)
         return [
             *oip.methods(self.repository, models, self.is_ready, default_deadline=deadline),
-            Method(INFERENCE, "Classify", i.ClassifyRequest, unary=inference.classify),
-            Method(INFERENCE, "ClassifyStream", i.ClassifyRequest, both_streams=inference.classify_stream),
-            Method(INFERENCE, "PseudoLabel", i.PseudoLabelRequest, both_streams=pseudo_label.pseudo_label),
-            Method(INFERENCE, "Compare", i.CompareRequest, unary=inference.compare),
-            Method(MODELS, "List", m.ListModelsRequest, unary=models.list),
-            Method(MODELS, "Get", m.GetModelRequest, unary=models.get),
-            Method(MODELS, "Load", m.LoadModelRequest, unary=models.load),
-            Method(MODELS, "Unload", m.UnloadModelRequest, unary=models.unload),
-            Method(MODELS, "SetAlias", m.SetAliasRequest, unary=models.set_alias),
-            Method(HEALTH, "Check", h.HealthCheckRequest, unary=health.check, probe=True),
-            Method(HEALTH, "Watch", h.HealthCheckRequest, server_stream=health.watch, probe=True),
+            Method(INFERENCE, "Classify", i.ClassifyRequest, Scope.INFER, unary=inference.classify),
+            Method(INFERENCE, "ClassifyStream", i.ClassifyRequest, Scope.INFER, both_streams=inference.classify_stream),
+            Method(INFERENCE, "PseudoLabel", i.PseudoLabelRequest, Scope.LABEL, both_streams=pseudo_label.pseudo_label),
+            Method(INFERENCE, "Compare", i.CompareRequest, Scope.INFER, unary=inference.compare),
+            Method(MODELS, "List", m.ListModelsRequest, Scope.ANY, unary=models.list),
+            Method(MODELS, "Get", m.GetModelRequest, Scope.ANY, unary=models.get),
+            Method(MODELS, "Load", m.LoadModelRequest, Scope.ADMIN, unary=models.load),
+            Method(MODELS, "Unload", m.UnloadModelRequest, Scope.ADMIN, unary=models.unload),
+            Method(MODELS, "SetAlias", m.SetAliasRequest, Scope.ADMIN, unary=models.set_alias),
+            Method(HEALTH, "Check", h.HealthCheckRequest, Scope.OPEN, unary=health.check),
+            Method(HEALTH, "Watch", h.HealthCheckRequest, Scope.OPEN, server_stream=health.watch),
             Method(
                 REFLECTION,
                 "ServerReflectionInfo",
                 r.ServerReflectionRequest,
+                Scope.ANY,
                 both_streams=lambda requests, call: reflection.ServerReflectionInfo(requests, None),
             ),
         ]
 
 
-async def serve(settings: ServerSettings) -> None:
-    """Runs a server until SIGTERM or SIGINT, then drains it; a second signal ends the process at once.
-
-    Once ready it prints one line of JSON with its addresses on standard output.
-    """
-    ended = asyncio.Event()
-    server = Server(settings)
-    await server.start()
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(signum)  # back to the default: the next one is not asked twice
-        ended.set()
-
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, end)
-    addresses = {
-        "grpc": f"{settings.host}:{server.port}",
-        "http": f"{settings.host}:{server.http_port}",
-    }
-    print(json.dumps(addresses), file=sys.stdout, flush=True)  # noqa: T201  the one line of data
-    await ended.wait()
-    log.info("draining")
-    await server.stop()
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

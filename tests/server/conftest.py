@@ -1,3 +1,5 @@
+import threading
+import time
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -32,3 +34,16 @@ def connect() -> Iterator[Callable[[str], Stubs]]:
 @pytest.fixture
 def stubs(server, connect) -> Stubs:
     return connect(server.address)
+
+
+@pytest.fixture
+def becomes() -> Callable[[Callable[[], object]], None]:
+    """`becomes(wanted)` returns once `wanted()` is true; the test fails where it does not become so."""
+
+    def wait(wanted: Callable[[], object], seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not wanted():
+            assert time.monotonic() < deadline, "it did not become so"
+            threading.Event().wait(0.02)
+
+    return wait

@@ -10,6 +10,7 @@ from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure, Method
 from pupil_server.errors import Code, NotFound, Overloaded
 from pupil_server.metrics import Metrics
+from pupil_server.tokens import Scope
 
 
 def dispatcher(*, max_calls: int = 10, stream_idle: float = 60.0) -> Dispatcher:
@@ -135,7 +136,7 @@ def test_a_probe_is_answered_under_overload_and_while_draining() -> None:
         async def well(request, call):
             return pb.UnloadModelResponse()
 
-        probe = Method("test.Service", "Probe", pb.UnloadModelRequest, unary=well, probe=True)
+        probe = Method("test.Service", "Probe", pb.UnloadModelRequest, Scope.OPEN, unary=well)
         inside = asyncio.create_task(carrier.unary(unary(handler), b"", call()))
         await asyncio.sleep(0)
         assert await carrier.unary(probe, b"", call()) == b""

@@ -11,6 +11,7 @@ from pupil_server.oip.names import SERVICE
 from pupil_server.oip.repository import RepositoryHandlers
 from pupil_server.oip.statistics import StatisticsHandlers
 from pupil_server.repository import Repository
+from pupil_server.tokens import Scope
 
 
 def methods(
@@ -22,16 +23,18 @@ def methods(
     repositories = RepositoryHandlers(models)
     c, i, r, s, t = config_pb2, infer_pb2, repository_pb2, service_pb2, statistics_pb2
     return [
-        Method(SERVICE, "ServerLive", s.ServerLiveRequest, unary=about.server_live, probe=True),
-        Method(SERVICE, "ServerReady", s.ServerReadyRequest, unary=about.server_ready, probe=True),
-        Method(SERVICE, "ModelReady", s.ModelReadyRequest, unary=about.model_ready, probe=True),
-        Method(SERVICE, "ServerMetadata", s.ServerMetadataRequest, unary=about.server_metadata),
-        Method(SERVICE, "ModelMetadata", s.ModelMetadataRequest, unary=about.model_metadata),
-        Method(SERVICE, "ModelConfig", c.ModelConfigRequest, unary=about.model_config),
-        Method(SERVICE, "ModelInfer", i.ModelInferRequest, unary=infer.infer),
-        Method(SERVICE, "ModelStreamInfer", i.ModelInferRequest, both_streams=infer.stream),
-        Method(SERVICE, "ModelStatistics", t.ModelStatisticsRequest, unary=statistics.statistics),
-        Method(SERVICE, "RepositoryIndex", r.RepositoryIndexRequest, unary=repositories.index),
-        Method(SERVICE, "RepositoryModelLoad", r.RepositoryModelLoadRequest, unary=repositories.load),
-        Method(SERVICE, "RepositoryModelUnload", r.RepositoryModelUnloadRequest, unary=repositories.unload),
+        Method(SERVICE, "ServerLive", s.ServerLiveRequest, Scope.OPEN, unary=about.server_live),
+        Method(SERVICE, "ServerReady", s.ServerReadyRequest, Scope.OPEN, unary=about.server_ready),
+        Method(SERVICE, "ModelReady", s.ModelReadyRequest, Scope.OPEN, unary=about.model_ready),
+        Method(SERVICE, "ServerMetadata", s.ServerMetadataRequest, Scope.ANY, unary=about.server_metadata),
+        Method(SERVICE, "ModelMetadata", s.ModelMetadataRequest, Scope.ANY, unary=about.model_metadata),
+        Method(SERVICE, "ModelConfig", c.ModelConfigRequest, Scope.ANY, unary=about.model_config),
+        Method(SERVICE, "ModelInfer", i.ModelInferRequest, Scope.INFER, unary=infer.infer),
+        Method(SERVICE, "ModelStreamInfer", i.ModelInferRequest, Scope.INFER, both_streams=infer.stream),
+        Method(SERVICE, "ModelStatistics", t.ModelStatisticsRequest, Scope.ANY, unary=statistics.statistics),
+        Method(SERVICE, "RepositoryIndex", r.RepositoryIndexRequest, Scope.ANY, unary=repositories.index),
+        Method(SERVICE, "RepositoryModelLoad", r.RepositoryModelLoadRequest, Scope.ADMIN, unary=repositories.load),
+        Method(
+            SERVICE, "RepositoryModelUnload", r.RepositoryModelUnloadRequest, Scope.ADMIN, unary=repositories.unload
+        ),
     ]

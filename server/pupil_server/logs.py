@@ -1,0 +1,76 @@
+"""What the server says on standard error: lines of text, or of JSON, each with the id of the call that it is about."""
+
+import itertools
+import json
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+TEXT = "%(asctime)s %(levelname)s %(name)s%(about)s: %(message)s"
+SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}")  # anything else could forge a line or fill the disk
+
+_call_id: ContextVar[str] = ContextVar("call_id", default="")
+_mark, _numbers = secrets.token_hex(5), itertools.count(1)  # a random number a process, then counting: cheap and unique
+
+
+def call_id(metadata: Mapping[str, str]) -> str:
+    """The caller's own `x-request-id` if it is sane, else a new one."""
+    given = metadata.get("x-request-id", "")
+    return given if SANE.fullmatch(given) else f"{_mark}-{next(_numbers)}"
+
+
+class About:
+    """Every line that is logged inside carries this call's id."""
+
+    __slots__ = ("_before", "_id")
+
+    def __init__(self, call_id: str) -> None:
+        self._id = call_id
+
+    def __enter__(self) -> None:
+        self._before = _call_id.get()
+        _call_id.set(self._id)
+
+    def __exit__(self, *error: object) -> None:
+        _call_id.set(self._before)  # not reset(): a stream that was left behind is closed in another context
+
+
+def set_up(form: str) -> None:
+    """Logs as `text` or as `json`, from here on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class TextFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__(TEXT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        found = _call_id.get()
+        record.about = f" [{found}]" if found else ""
+        return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return super().formatMessage(record).replace("\n", "\\n")  # a name from the wire must not forge a line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line; what a record's `facts` hold becomes keys of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if found := _call_id.get():
+            line["request_id"] = found
+        line.update(getattr(record, "facts", {}))
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
