@@ -9,8 +9,10 @@ from pupil_client.errors import (
     NotFound,
     NotPossible,
     Overloaded,
+    PermissionDenied,
     PupilError,
     ServerError,
+    Unauthenticated,
     Unavailable,
 )
 from pupil_client.images import Image
@@ -40,6 +42,8 @@ __all__ = [  # noqa: RUF022  # in order of use
     "NotFound",
     "NotPossible",
     "NotCertified",
+    "Unauthenticated",
+    "PermissionDenied",
     "Overloaded",
     "DeadlineExceeded",
     "Unavailable",

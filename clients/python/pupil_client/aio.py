@@ -13,7 +13,7 @@ import grpc
 
 from pupil_client import health, messages
 from pupil_client.client import LOAD_SECONDS
-from pupil_client.connection import open_async_channel, open_channel
+from pupil_client.connection import bearer, open_async_channel, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import PupilError, from_rpc
 from pupil_client.images import Image, Packer, is_one, many, raw_image
@@ -40,15 +40,24 @@ class AsyncClient:
     """
 
     def __init__(
-        self, address: str = "localhost:50051", *, timeout: float = 10.0, tries: int = 3, tls: bool | Path = False
+        self,
+        address: str = "localhost:50051",
+        *,
+        timeout: float = 10.0,
+        tries: int = 3,
+        token: str | None = None,
+        tls: bool | Path = False,
+        certificate: Path | None = None,
+        key: Path | None = None,
     ) -> None:
         asyncio.get_running_loop()
         self.address = address
         self._timeout = timeout
         self._tries = tries
         self._budget = RetryBudget()
-        self._channel = open_async_channel(address, tls)
-        self._stream_channel = open_channel(address, tls)
+        self._metadata = bearer(token)
+        self._channel = open_async_channel(address, tls, certificate, key)
+        self._stream_channel = open_channel(address, tls, certificate, key)
         self._inference = InferenceStub(self._channel)
         self._streams = InferenceStub(self._stream_channel)
         self._models = ModelsStub(self._channel)
@@ -208,7 +217,7 @@ class AsyncClient:
         attempts = Attempts(tries=tries or self._tries, timeout=seconds, budget=self._budget)
         while True:
             try:
-                answer = await method(request, timeout=attempts.left())
+                answer = await method(request, timeout=attempts.left(), metadata=self._metadata)
             except grpc.RpcError as error:
                 problem = from_rpc(error, address=self.address, timeout=seconds)
                 pause = attempts.pause_after(problem)
@@ -231,7 +240,7 @@ class AsyncClient:
         with (
             ThreadPoolExecutor(1, "pupil-stream") as thread,
             asked,
-            Conversation(method, asked, address=self.address, silence=silence) as answers,
+            Conversation(method, asked, address=self.address, silence=silence, metadata=self._metadata) as answers,
         ):
             while (answer := await loop.run_in_executor(thread, next, answers, None)) is not None:
                 yield answer

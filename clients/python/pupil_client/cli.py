@@ -28,14 +28,28 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object 
 
 
 def asks_a_server(command: Decorated) -> Decorated:
-    """Adds the options that say which server, and how long to wait for it."""
+    """Adds the options that say which server, who asks, and how long to wait for it."""
+    pem = click.Path(exists=True, dir_okay=False, path_type=Path)
     for option in (
-        click.option("--tls-ca", type=click.Path(exists=True, path_type=Path), help="Use TLS, with these authorities."),
+        _identity("--tls-key", "key", pem, "PEM file with the key of that certificate."),
+        _identity("--tls-certificate", "certificate", pem, "PEM file with our own certificate, if the server asks."),
+        _identity("--token", "token", str, "Who asks; better said by the environment.", envvar="PUPIL_TOKEN"),
+        _identity("--tls", "tls", None, "Use TLS, with the system's authorities.", is_flag=True),
+        click.option("--tls-ca", type=pem, help="Use TLS, with these authorities."),
         click.option("--timeout", default=10.0, show_default=True, help="Longest wait for an answer, in seconds."),
         click.option("--server", default="localhost:50051", show_default=True, envvar="PUPIL_SERVER", help="Address."),
     ):
         command = option(command)
     return command
+
+
+def _identity(option: str, name: str, kind: Any, text: str, **more: Any) -> Decorated:
+    """An option that `_connected` alone reads: the verbs need not hand it on."""
+
+    def keep(context: click.Context, _: click.Parameter, value: Any) -> None:
+        context.meta[f"{__name__}.{name}"] = value
+
+    return click.option(option, type=kind, help=text, expose_value=False, callback=keep, show_envvar=True, **more)
 
 
 @click.command(epilog="\b\nExample:\n  pupil classify cat.jpg --model student --top-k 3")
@@ -215,8 +229,12 @@ def _connected(server: str, timeout: float, tls_ca: Path | None) -> Iterator["Cl
     """A client; what the user can mend leaves as one line, with exit code 1."""
     from pupil_client import Client, PupilError
 
+    meta = click.get_current_context().meta
+    tls, token, certificate, key = (meta[f"{__name__}.{name}"] for name in ("tls", "token", "certificate", "key"))
     try:
-        with Client(server, timeout=timeout, tls=tls_ca or False) as client:
+        with Client(
+            server, timeout=timeout, token=token, tls=tls_ca or tls, certificate=certificate, key=key
+        ) as client:
             yield client
     except BrokenPipeError:
         raise  # whoever reads has enough, as `head` does: click ends without a word

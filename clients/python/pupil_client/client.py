@@ -9,7 +9,7 @@ from typing import TypeVar, overload
 import grpc
 
 from pupil_client import health, messages
-from pupil_client.connection import open_channel
+from pupil_client.connection import bearer, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import PupilError, from_rpc
 from pupil_client.images import Image, Packer, is_one, many, raw_image
@@ -33,20 +33,30 @@ class Client:
     bytes of a file, its `Path`, or an array of uint8 pixels (height × width, or height × width × channels). One
     image in gives one answer, a list gives a list. Every call ends: with its answer, or with a `PupilError` after
     at most `timeout` seconds; on a stream that many seconds of silence. Calls that change nothing are tried up to
-    `tries` times where the server is unavailable or overloaded. `tls` is `True`, or a file with authorities.
+    `tries` times where the server is unavailable or overloaded. `token` goes with each call; without TLS, in the
+    clear. `tls` is `True`, or a PEM file with authorities; `certificate` and `key` are the client's own.
 
         with Client("localhost:50051") as client:
             print(client.classify(Path("cat.jpg"), model="student").label)
     """
 
     def __init__(
-        self, address: str = "localhost:50051", *, timeout: float = 10.0, tries: int = 3, tls: bool | Path = False
+        self,
+        address: str = "localhost:50051",
+        *,
+        timeout: float = 10.0,
+        tries: int = 3,
+        token: str | None = None,
+        tls: bool | Path = False,
+        certificate: Path | None = None,
+        key: Path | None = None,
     ) -> None:
         self.address = address
         self._timeout = timeout
         self._tries = tries
         self._budget = RetryBudget()
-        self._channel = open_channel(address, tls)
+        self._metadata = bearer(token)
+        self._channel = open_channel(address, tls, certificate, key)
         self._inference = InferenceStub(self._channel)
         self._models = ModelsStub(self._channel)
         self._check = self._channel.unary_unary(health.CHECK, health.health_request, health.is_serving)
@@ -205,7 +215,7 @@ class Client:
         attempts = Attempts(tries=tries or self._tries, timeout=seconds, budget=self._budget)
         while True:
             try:
-                answer = method(request, timeout=attempts.left())
+                answer = method(request, timeout=attempts.left(), metadata=self._metadata)
             except grpc.RpcError as error:
                 problem = from_rpc(error, address=self.address, timeout=seconds)
                 pause = attempts.pause_after(problem)
@@ -223,7 +233,7 @@ class Client:
         timeout: float | None,
     ) -> Iterator[Answer]:
         silence = self._timeout if timeout is None else timeout
-        with Conversation(method, requests, address=self.address, silence=silence) as answers:
+        with Conversation(method, requests, address=self.address, silence=silence, metadata=self._metadata) as answers:
             yield from answers
 
 

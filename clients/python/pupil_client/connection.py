@@ -1,6 +1,7 @@
-"""How both clients reach a server: message sizes, reconnecting, TLS."""
+"""How both clients reach a server: message sizes, reconnecting, TLS, tokens."""
 
 from pathlib import Path
+from typing import TypeAlias
 
 import grpc
 
@@ -15,19 +16,39 @@ OPTIONS = (
 )
 
 
-def open_channel(address: str, tls: bool | Path) -> grpc.Channel:
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
+
+
+def open_channel(address: str, tls: bool | Path, certificate: Path | None, key: Path | None) -> grpc.Channel:
     """A channel without TLS, or with it: against the system's authorities (`True`) or those of a PEM file."""
-    if tls is False:
+    credentials = _credentials(tls, certificate, key)
+    if credentials is None:
         return grpc.insecure_channel(address, OPTIONS)
-    return grpc.secure_channel(address, _credentials(tls), OPTIONS)
+    return grpc.secure_channel(address, credentials, OPTIONS)
 
 
-def open_async_channel(address: str, tls: bool | Path) -> grpc.aio.Channel:
+def open_async_channel(address: str, tls: bool | Path, certificate: Path | None, key: Path | None) -> grpc.aio.Channel:
     """The same for the running event loop."""
-    if tls is False:
+    credentials = _credentials(tls, certificate, key)
+    if credentials is None:
         return grpc.aio.insecure_channel(address, OPTIONS)
-    return grpc.aio.secure_channel(address, _credentials(tls), OPTIONS)
+    return grpc.aio.secure_channel(address, credentials, OPTIONS)
 
 
-def _credentials(tls: bool | Path) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(tls.read_bytes() if isinstance(tls, Path) else None)
+def bearer(token: str | None) -> Metadata:
+    """What goes with each call, so that the server knows the caller."""
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+def _credentials(tls: bool | Path, certificate: Path | None, key: Path | None) -> grpc.ChannelCredentials | None:
+    if (certificate is None) != (key is None):
+        raise ValueError("a client's certificate needs its key, and the key its certificate; give both")
+    if tls is False:
+        if certificate:
+            raise ValueError("a client's certificate is for TLS; give tls=True or a file of authorities")
+        return None
+    return grpc.ssl_channel_credentials(
+        tls.read_bytes() if isinstance(tls, Path) else None,
+        key.read_bytes() if key else None,
+        certificate.read_bytes() if certificate else None,
+    )

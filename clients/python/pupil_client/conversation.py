@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import grpc
 
+from pupil_client.connection import Metadata
 from pupil_client.errors import DeadlineExceeded, NotCertified, NotPossible, from_rpc
 
 Request = TypeVar("Request")
@@ -70,13 +71,14 @@ class Conversation(Generic[Request, Answer]):
         *,
         address: str,
         silence: float,
+        metadata: Metadata,
     ) -> None:
         self._address = address
         self._patience = Patience(silence)
         self._failure: Exception | None = None
         self._silent = False
         self._over = threading.Event()
-        self._call = method(self._made(requests))
+        self._call = method(self._made(requests), metadata=metadata)
         threading.Thread(target=self._watch, name="pupil-patience", daemon=True).start()
 
     def __enter__(self) -> "Conversation[Request, Answer]":

@@ -5,7 +5,9 @@ PupilError
 ├── NotFound           no such model, version or alias, with the names that exist
 ├── NotPossible        as things stand: a bundle that fails its checks, a repository that cannot be written
 │   └── NotCertified   no certificate for the asked precision, with what it would take
-├── Overloaded         a queue is full; `retry_after` says when to come back
+├── Unauthenticated    no valid token
+├── PermissionDenied   the token lacks a scope: which one
+├── Overloaded         a queue is full, or a quota used up; `retry_after` says when to come back
 ├── DeadlineExceeded   no answer in time; the work was not done
 ├── Unavailable        no server there, or it is loading or draining
 └── ServerError        the server's own fault, with the id to look for in its log
@@ -46,8 +48,16 @@ class NotCertified(NotPossible):
     """No certificate for the asked precision."""
 
 
+class Unauthenticated(PupilError):
+    """No token was sent, or none that the server knows and that is still valid."""
+
+
+class PermissionDenied(PupilError):
+    """The token lacks a scope."""
+
+
 class Overloaded(PupilError):
-    """A queue of the server is full."""
+    """A queue of the server is full, or the token's quota is used up."""
 
 
 class DeadlineExceeded(PupilError):
@@ -66,6 +76,8 @@ ERRORS: dict[grpc.StatusCode, type[PupilError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
     grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.FAILED_PRECONDITION: NotPossible,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
