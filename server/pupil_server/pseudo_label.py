@@ -63,6 +63,8 @@ class PseudoLabelHandler:
                     label.accepted = not label.HasField("error") and label.prediction.top[0].score >= threshold
                 yield self._finished(response, certificate)
                 certificate = None  # in the first response only
+        if certificate:  # of an empty pool: whoever wants to know the promise beforehand asks like this
+            yield self._finished(pb.PseudoLabelResponse(answered_by=model.answered_by()), certificate)
 
     async def _label_as_a_whole(
         self, model: LoadedModel, plan: pb.LabelPlan, requests: AsyncIterator[pb.PseudoLabelRequest], call: Call
@@ -85,7 +87,7 @@ class PseudoLabelHandler:
         accepted, whole = certify_pool(model, plan, np.array(confidence))
         certificate: Certificate | None = whole
         verdicts = iter(accepted.tolist())
-        for response in held:
+        for response in held or [pb.PseudoLabelResponse(answered_by=model.answered_by())]:
             for label in response.labels:
                 label.accepted = not label.HasField("error") and next(verdicts)
             yield self._finished(response, certificate)

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from pupil_client import cli
 from pupil_client.command import main
+from pupil_client.labelling.cli import labels
 
 PICTURES = {"a.png": b"dog 1", "b/c.jpg": b"cat 2", "b/d.GIF": b"fox 3", "b/e.tiff": b"bad", "notes.txt": b"no"}
 COLUMNS = [
@@ -51,7 +52,17 @@ def commands(group, path=()):
             yield from commands(command, (*path, name))
 
 
-OURS = [("classify",), ("compare",), ("label",), ("models",), *commands(cli.models, ("models",)), ("demo",), ()]
+OURS = [
+    ("classify",),
+    ("compare",),
+    ("label",),
+    ("labels",),
+    *commands(labels, ("labels",)),
+    ("models",),
+    *commands(cli.models, ("models",)),
+    ("demo",),
+    (),
+]
 
 
 @pytest.mark.parametrize("verb", OURS, ids=" ".join)
@@ -80,6 +91,7 @@ def test_the_verbs_stand_in_the_order_of_the_work():
         "classify",
         "compare",
         "label",
+        "labels",
         "models",
         "demo",
     ]
@@ -112,7 +124,7 @@ def test_a_part_adds_its_commands_to_those_of_models():
 
 def test_the_base_install_is_enough_to_import_the_client():
     heavy = ["numpy", "torch", "onnx", "onnxruntime", "PIL", "pydantic"]
-    script = "import sys, pupil_client, pupil_client.cli, pupil_client.command, pupil_client.label\n" \
+    script = "import sys, pupil_client, pupil_client.cli, pupil_client.command, pupil_client.labelling.job\n" \
              f"print([name for name in {heavy} if name in sys.modules])"  # fmt: skip
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
@@ -176,7 +188,7 @@ def test_a_folder_becomes_a_row_for_each_picture_in_order(server, folder, tmp_pa
         "4 images: 2 accepted at precision ≥ 0.98 with confidence 0.9, 1 abstained, 1 skipped"
     )
     assert "4/4" in done.stderr  # the bar
-    assert (server.rules.plans[0].model.version, server.rules.plans[0].scores) == (2, True)
+    assert (server.rules.plans[-1].model.version, server.rules.plans[-1].scores) == (2, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.jsonl", "photos"]
 
 
@@ -209,7 +221,7 @@ def test_a_file_that_cannot_be_read_keeps_its_place(server, folder, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (["--output", "labels.txt"], "labels.txt: a labels file ends in .jsonl or .csv"),
+        (["--output", "labels.txt"], "labels.txt: a labels file ends in .parquet, .jsonl, .csv"),
         (["--output", "nowhere/labels.csv"], "nowhere"),
         (["--output", "labels.csv", "--model", "large"], "no model 'large'; there is student"),
         (["--output", "labels.csv", "--guarantee", "fixed"], "a threshold goes with guarantee 'fixed'"),

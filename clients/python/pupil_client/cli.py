@@ -1,4 +1,4 @@
-"""`pupil classify`, `pupil compare`, `pupil label` and `pupil models`."""
+"""`pupil classify`, `pupil compare` and `pupil models`."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -13,7 +13,6 @@ from pupil_client.verbs import Verbs
 if TYPE_CHECKING:
     from pupil_client import Client, Prediction
 
-GUARANTEES = ("pac", "fdr", "fixed", "none")
 MODEL_HELP = "Name, name/version or name@alias."
 Decorated = Callable[..., Any]
 
@@ -68,7 +67,7 @@ def classify(
     from pupil_client import PupilError
 
     failed = 0
-    with _connected(server, timeout, tls_ca) as client:
+    with connected(server, timeout, tls_ca) as client:
         for path, found in zip(images, client.classify_stream(images, model=model, top_k=top_k), strict=True):
             if isinstance(found, PupilError):
                 failed += 1
@@ -96,7 +95,7 @@ def compare(
 ) -> None:
     """Student and teacher on each IMAGE, and how far apart they are."""
     agreed = 0
-    with _connected(server, timeout, tls_ca) as client:
+    with connected(server, timeout, tls_ca) as client:
         for path in images:
             with _naming(path):
                 found = client.compare(path, student=student, teacher=teacher, top_k=1)
@@ -105,56 +104,6 @@ def compare(
             verdict = "agree" if found.agree else "differ"
             click.echo(_json_line(path, found) if as_json else f"{path}: {sides}; {verdict}, KL {found.kl:.4f}")
     click.echo(f"they agree on {agreed} of {len(images)} images", err=True)
-
-
-@click.command(epilog="\b\nExample:\n  pupil label photos/ --model teacher --precision 0.99 --output labels.jsonl")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="A .jsonl or .csv file; - is JSON Lines on standard output.",
-)
-@click.option("--model", required=True, help=MODEL_HELP)
-@click.option("--guarantee", default="pac", show_default=True, type=click.Choice(GUARANTEES), help="Kind of promise.")
-@click.option("--precision", default=0.99, show_default=True, help="Share of accepted labels that are right.")
-@click.option("--delta", default=0.05, show_default=True, help="Chance that a pac promise is broken.")
-@click.option("--threshold", type=float, help="Least confidence, for --guarantee fixed.")
-@asks_a_server
-def label(
-    folder: Path,
-    output: Path,
-    model: str,
-    guarantee: str,
-    precision: float,
-    delta: float,
-    threshold: float | None,
-    server: str,
-    timeout: float,
-    tls_ca: Path | None,
-) -> None:
-    """Labels every picture in FOLDER and below, each accepted or abstained from under one promise.
-
-    The file is written whole or not at all; a picture that cannot be read becomes a row with its error.
-    """
-    from tqdm import tqdm
-
-    from pupil_client.label import Promise, Tally, find_images, label_images
-    from pupil_client.labels_file import STDOUT, labels_file, writer_for
-
-    with _connected(server, timeout, tls_ca) as client:
-        if output != STDOUT:
-            writer_for(output)  # a wrong suffix is told before anything is asked
-        paths = find_images(folder)
-        served = client.model(model)
-        promise = Promise(guarantee, precision, delta, threshold)
-        tally = Tally()
-        with labels_file(output, served.classes) as write, tqdm(total=len(paths), unit=" images") as bar:
-            for row in label_images(client, paths, served, promise):
-                write(row)
-                tally.count(row)
-                bar.update()
-    click.echo(tally.sentence(), err=True)
 
 
 @click.group(cls=Verbs, entries="pupil.commands.models", epilog="\b\nExample:\n  pupil models list")
@@ -171,7 +120,7 @@ def list_models(as_json: bool, server: str, timeout: float, tls_ca: Path | None)
 
     from pupil_client.table import table
 
-    with _connected(server, timeout, tls_ca) as client:
+    with connected(server, timeout, tls_ca) as client:
         found = client.models()
     if as_json:
         for info in found:
@@ -194,7 +143,7 @@ def load(model: str, keep_others: bool, server: str, timeout: float, tls_ca: Pat
 
     An older version than the one that answers is a roll back.
     """
-    with _connected(server, timeout, tls_ca) as client:
+    with connected(server, timeout, tls_ca) as client:
         info = client.load(model, keep_others=keep_others)
     click.echo(f"{info.name}/{info.version} is {info.state}")
 
@@ -204,7 +153,7 @@ def load(model: str, keep_others: bool, server: str, timeout: float, tls_ca: Pat
 @asks_a_server
 def unload(model: str, server: str, timeout: float, tls_ca: Path | None) -> None:
     """Finishes what is in flight on MODEL (name/version, or every version of a name), then frees it."""
-    with _connected(server, timeout, tls_ca) as client:
+    with connected(server, timeout, tls_ca) as client:
         client.unload(model)
 
 
@@ -220,22 +169,31 @@ def alias(
     """Points NAME@ALIAS at a loaded VERSION, also after a restart; versions with an alias stay loaded."""
     if remove == (version is not None):
         raise click.UsageError("give a VERSION, or --remove")
-    with _connected(server, timeout, tls_ca) as client:
+    with connected(server, timeout, tls_ca) as client:
         client.set_alias(name, alias, version)
 
 
 @contextmanager
-def _connected(server: str, timeout: float, tls_ca: Path | None) -> Iterator["Client"]:
+def connected(server: str, timeout: float, tls_ca: Path | None) -> Iterator["Client"]:
     """A client; what the user can mend leaves as one line, with exit code 1."""
-    from pupil_client import Client, PupilError
+    from pupil_client import Client
 
     meta = click.get_current_context().meta
     tls, token, certificate, key = (meta[f"{__name__}.{name}"] for name in ("tls", "token", "certificate", "key"))
+    with (
+        told(),
+        Client(server, timeout=timeout, token=token, tls=tls_ca or tls, certificate=certificate, key=key) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What goes wrong inside, and the user can mend, leaves as one line."""
+    from pupil_client import PupilError
+
     try:
-        with Client(
-            server, timeout=timeout, token=token, tls=tls_ca or tls, certificate=certificate, key=key
-        ) as client:
-            yield client
+        yield
     except BrokenPipeError:
         raise  # whoever reads has enough, as `head` does: click ends without a word
     except OSError as error:

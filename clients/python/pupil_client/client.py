@@ -13,7 +13,7 @@ from pupil_client.connection import bearer, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import PupilError, from_rpc
 from pupil_client.images import Image, Packer, is_one, many, raw_image
-from pupil_client.results import Comparison, ModelInfo, Prediction, PseudoLabel
+from pupil_client.results import Certificate, Comparison, ModelInfo, Prediction, PseudoLabel
 from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -135,6 +135,29 @@ class Client:
         for response in self._converse(self._inference.PseudoLabel, _label_requests(plan, images), timeout):
             promise = promise or messages.certificate(response.certificate)
             yield from messages.pseudo_labels(response, promise)
+
+    def pseudo_label_messages(self, requests: Iterator[pb.PseudoLabelRequest]) -> Iterator[pb.PseudoLabelResponse]:
+        """The stream behind `pseudo_label`, for those who pack and read its messages themselves."""
+        return self._converse(self._inference.PseudoLabel, requests, None)
+
+    def certificate(
+        self,
+        *,
+        model: str,
+        precision: float = 0.99,
+        delta: float = 0.05,
+        guarantee: str = "pac",
+        threshold: float | None = None,
+    ) -> Certificate:
+        """What the labels of `pseudo_label` would promise; no image is sent. Raises `NotCertified`.
+
+        Under `fdr` the threshold depends on the pool, and is 2 here: nothing is accepted of an empty one.
+        """
+        plan = messages.label_plan(
+            model=model, precision=precision, delta=delta, guarantee=guarantee, threshold=threshold, scores=False
+        )
+        (response,) = self.pseudo_label_messages(iter([pb.PseudoLabelRequest(plan=plan)]))
+        return messages.certificate(response.certificate)
 
     @overload
     def compare(

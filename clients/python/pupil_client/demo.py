@@ -20,7 +20,7 @@ from pupil_client.demo_measure import Picture, measure, read_pictures
 from pupil_client.demo_server import running_server
 from pupil_client.demo_traffic import Traffic
 from pupil_client.errors import NotCertified, PupilError
-from pupil_client.label import in_words
+from pupil_client.labelling.promise import in_words
 from pupil_client.results import Certificate
 from pupil_client.table import table
 

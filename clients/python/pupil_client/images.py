@@ -83,24 +83,26 @@ def images_message(images: Sequence[RawImage]) -> pb.Images:
 class Packer:
     """Packs a flow of images into requests, bounded in images and bytes; files and pixels never share one."""
 
+    most_images: int = MAX_BATCH_IMAGES
     waiting: list[RawImage] = field(default_factory=list)
+    size: int = 0  # bytes that wait
 
     def add(self, image: RawImage) -> Iterator[pb.Images]:
         """Takes one more image; yields the request that was full before it."""
         if self.waiting and not self._fits(image):
             yield from self.rest()
         self.waiting.append(image)
+        self.size += len(image.data)
 
     def rest(self) -> Iterator[pb.Images]:
         """The request of all that still waits, if anything does."""
         if self.waiting:
             yield images_message(self.waiting)
-        self.waiting = []
+        self.waiting, self.size = [], 0
 
     def _fits(self, image: RawImage) -> bool:
-        total = sum(len(waiting.data) for waiting in self.waiting) + len(image.data)
         same = self.waiting[0].shape == image.shape
-        return same and len(self.waiting) < MAX_BATCH_IMAGES and total <= MAX_BATCH_BYTES
+        return same and len(self.waiting) < self.most_images and self.size + len(image.data) <= MAX_BATCH_BYTES
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -78,7 +78,8 @@ class InferenceServicer(object):
         """Labels for unlabelled images, each accepted or abstained from under one promise. The first request
         carries the plan; every request with images gets one answer, in order. An unreadable image is answered
         in its place by `error`, and the stream goes on. Under GUARANTEE_FDR the answers come once the client
-        has half-closed, because that promise is about the pool as a whole.
+        has half-closed, because that promise is about the pool as a whole. A stream without images gets one answer
+        with the certificate alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

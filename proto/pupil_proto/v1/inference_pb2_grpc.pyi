@@ -149,7 +149,8 @@ class InferenceStub(typing.Generic[_InferenceClassifyType, _InferenceClassifyStr
     """Labels for unlabelled images, each accepted or abstained from under one promise. The first request
     carries the plan; every request with images gets one answer, in order. An unreadable image is answered
     in its place by `error`, and the stream goes on. Under GUARANTEE_FDR the answers come once the client
-    has half-closed, because that promise is about the pool as a whole.
+    has half-closed, because that promise is about the pool as a whole. A stream without images gets one answer
+    with the certificate alone.
     """
 
     Compare: _InferenceCompareType
@@ -202,7 +203,8 @@ class InferenceServicer(metaclass=abc.ABCMeta):
         """Labels for unlabelled images, each accepted or abstained from under one promise. The first request
         carries the plan; every request with images gets one answer, in order. An unreadable image is answered
         in its place by `error`, and the stream goes on. Under GUARANTEE_FDR the answers come once the client
-        has half-closed, because that promise is about the pool as a whole.
+        has half-closed, because that promise is about the pool as a whole. A stream without images gets one answer
+        with the certificate alone.
         """
 
     @abc.abstractmethod

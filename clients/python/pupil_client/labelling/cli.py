@@ -1,0 +1,143 @@
+"""`pupil label`, and `pupil labels` for what it wrote."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pupil_client.cli import MODEL_HELP, asks_a_server, connected, told
+
+if TYPE_CHECKING:
+    from pupil_client.client import Client
+
+GUARANTEES = ("pac", "fdr", "fixed", "none")
+FORMS = ("folders", "label-studio", "fiftyone", "csv", "jsonl", "parquet")
+ONLY = {"folders": "accepted", "label-studio": "abstained"}  # what a form is mostly for
+SPLITS = ("train", "validation", "calibration", "test")
+PATH = click.Path(exists=True, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(epilog="\b\nExample:\n  pupil label photos/ --model teacher --precision 0.99 --output labels.parquet")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE…", type=PATH)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="A .parquet, .jsonl or .csv file; - is JSON Lines on standard output.",
+)
+@click.option("--model", help=f"{MODEL_HELP}  [required without --local]")
+@click.option("--local", type=PATH, help="A bundle (<repository>/<model>/<version>) to label with, without a server.")
+@click.option("--guarantee", default="pac", show_default=True, type=click.Choice(GUARANTEES), help="Kind of promise.")
+@click.option("--precision", default=0.99, show_default=True, help="Share of accepted labels that are right.")
+@click.option("--delta", default=0.05, show_default=True, help="Chance that a pac promise is broken.")
+@click.option("--threshold", type=float, help="Least confidence, for --guarantee fixed.")
+@click.option("--patience", default=300.0, show_default=True, help="Longest time that the server may be away, seconds.")
+@asks_a_server
+def label(
+    sources: tuple[Path, ...],
+    output: Path,
+    model: str | None,
+    local: Path | None,
+    guarantee: str,
+    precision: float,
+    delta: float,
+    threshold: float | None,
+    patience: float,
+    server: str,
+    timeout: float,
+    tls_ca: Path | None,
+) -> None:
+    """Labels every image of SOURCE, each accepted or abstained from under one promise.
+
+    A SOURCE is a folder, a list of paths (.txt), .parquet, .tar, .npy, .npz or an idx file; several are labelled as
+    one pool. The file is written whole or not at all; an image that cannot be read becomes a row with its error.
+    Stopped or killed, the same command goes on where it was: what is done lies in OUTPUT.job until then.
+    """
+    if (model is None) == (local is None):
+        raise click.UsageError("give either --model or --local")
+    from tqdm import tqdm
+
+    from pupil_client.labelling.job import Job, run
+    from pupil_client.labelling.promise import Promise
+    from pupil_client.labelling.sources import open_sources
+    from pupil_client.labelling.writers import check_format
+
+    with _answering(model, local, server, timeout, tls_ca) as (client, name, served_by):
+        check_format(output)
+        source = open_sources(sources)
+        promise = Promise(guarantee, precision, delta, threshold)
+        job = Job(source, output, client.model(name), promise, served_by, patience)
+        with tqdm(total=source.total, unit=" images") as bar:
+            tally = run(client, job, bar.update)
+    click.echo(tally.sentence(), err=True)
+
+
+@contextmanager
+def _answering(
+    model: str | None, local: Path | None, server: str, timeout: float, tls_ca: Path | None
+) -> "Iterator[tuple[Client, str, str]]":
+    """Who answers: the client, the model's name, and what the rows call the server."""
+    if local is None:
+        with connected(server, timeout, tls_ca) as client:
+            yield client, str(model), server
+        return
+    from pupil_client.labelling.local import serving
+
+    with told(), serving(local) as served, connected(served.address, timeout, None) as client:
+        yield client, served.model, str(local)
+
+
+@click.group(epilog="\b\nExample:\n  pupil labels export labels.parquet --to folders --output accepted/")
+def labels() -> None:
+    """What `pupil label` wrote: export it to other tools, import what people corrected there."""
+
+
+@labels.command(epilog="\b\nExample:\n  pupil labels export labels.parquet --to label-studio --output review.json")
+@click.argument("file", type=FILE)
+@click.option("--to", "form", required=True, type=click.Choice(FORMS), help="The form.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder, or a file.")
+@click.option("--only", type=click.Choice(("all", "accepted", "abstained")),
+              help="Which rows.  [default: accepted into folders, abstained to Label Studio, else all]")  # fmt: skip
+@click.option("--copy", is_flag=True, help="Into folders: copies instead of hard links.")
+@click.option("--prefix", default="", help="To Label Studio: what it puts before a path, /data/local-files/?d= say.")
+def export(file: Path, form: str, output: Path, only: str | None, copy: bool, prefix: str) -> None:
+    """Writes the rows of FILE in another form.
+
+    Abstentions are a review queue: where both models were asked (columns agree and kl) first those on which they
+    differ, then the images whose best two classes are closest.
+    """
+    from pupil_client.labelling import exports
+    from pupil_client.labelling.review import choose
+    from pupil_client.labelling.rows import read_rows
+
+    with told():
+        rows = choose(read_rows(file), only or ONLY.get(form, "all"))
+        if form == "folders":
+            done = exports.to_folders(rows, output, copy=copy)
+        elif form == "label-studio":
+            done = exports.to_label_studio(rows, output, prefix=prefix)
+        elif form == "fiftyone":
+            done = exports.to_fiftyone(rows, output)
+        else:
+            done = exports.to_table(rows, output, form)
+    click.echo(done.sentence(), err=True)
+
+
+@labels.command("import", epilog="\b\nExample:\n  pupil labels import reviewed.json --output corrected.csv")
+@click.argument("file", type=FILE)
+@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A .csv or .parquet.")
+@click.option("--split", default="train", show_default=True, type=click.Choice(SPLITS), help="What the images are for.")
+def import_(file: Path, output: Path, split: str) -> None:
+    """Turns FILE, a Label Studio project exported as JSON, into a table for `data.source=table`.
+
+    What people looked at because a model was in doubt is no fair sample of a pool: train with it, and calibrate
+    only with images that were drawn at random.
+    """
+    from pupil_client.labelling.corrections import import_label_studio
+
+    with told():
+        done = import_label_studio(file, output, split=split)
+    click.echo(done.sentence(), err=True)

@@ -1,0 +1,190 @@
+"""A source of images becomes a labels file; killed at any moment, the same command goes on where it was."""
+
+from array import array
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pupil_client.client import Client
+from pupil_client.labelling.asking import Asker
+from pupil_client.labelling.ledger import Ledger, Line, Shard, work_folder
+from pupil_client.labelling.pace import MOST_STREAMS
+from pupil_client.labelling.pictures import Picture, Source
+from pupil_client.labelling.promise import Promise, Tally, certificate_for
+from pupil_client.labelling.ranking import fdr_certificate
+from pupil_client.labelling.rows import Row
+from pupil_client.labelling.writers import STDOUT, labels_file
+from pupil_client.results import Certificate, ModelInfo
+
+SHARD_IMAGES, SHARD_BYTES = 512, 32 << 20  # a shard is full at the one or the other
+LINE = ("image", "sha256", "label", "confidence", "accepted", "scores", "error")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked for. `served_by` is what the rows call the server."""
+
+    source: Source
+    output: Path
+    model: ModelInfo
+    promise: Promise
+    served_by: str
+    patience: float = 300.0  # seconds for which the server may be away
+
+    def facts(self) -> dict[str, str]:
+        """What a job that goes on must have in common with the one that began."""
+        return {
+            "source": self.source.digest,
+            "model": f"{self.model.name}/{self.model.version}",
+            "fingerprint": self.model.fingerprint,
+            "promise": str(asdict(self.promise)),
+            "shards": f"{SHARD_IMAGES} images or {SHARD_BYTES} bytes",
+        }
+
+
+def run(client: Client, job: Job, progress: Callable[[int], object]) -> Tally:
+    """Labels what is not labelled yet, decides, and writes the output; then the work folder is gone.
+
+    Raises NotCertified before any work; PupilError, ValueError or OSError at any time, and what is done stays done.
+    """
+    certificate = certificate_for(client, job.model, job.promise)
+    with _ledger(job) as ledger:
+        _label(client, job, ledger, progress)
+        if job.promise.guarantee == "fdr":
+            certificate = _decide(client, job, ledger)
+        tally = _write(job, ledger, certificate)
+        ledger.remove()
+    return tally
+
+
+@contextmanager
+def _ledger(job: Job) -> Iterator[Ledger]:
+    """The job's ledger, new or taken up again. Raises ValueError where it belongs to another job."""
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary, "job") if job.output == STDOUT else work_folder(job.output)
+        if not folder.parent.is_dir():
+            raise ValueError(f"{job.output}: there is no folder {folder.parent}")
+        ledger = Ledger(folder)
+        try:
+            _agree(folder, job, ledger)
+            yield ledger
+        finally:
+            ledger.close()
+
+
+def _agree(folder: Path, job: Job, ledger: Ledger) -> None:
+    before, now = ledger.facts(), job.facts()
+    if not before:
+        ledger.begin(now)
+        return
+    over = f"or remove {folder} to start over"
+    if before["model"] != now["model"] or before["fingerprint"] != now["fingerprint"]:
+        raise ValueError(
+            f"{folder}: begun with {before['model']} of fingerprint {before['fingerprint'][:12]}, now asked is "
+            f"{now['model']} of {now['fingerprint'][:12]}; load it again and ask for --model {before['model']}, {over}"
+        )
+    if before["source"] != now["source"]:
+        raise ValueError(f"{folder}: the source has changed since the job was begun; bring it back, {over}")
+    if before != now:
+        raise ValueError(f"{folder}: begun with other settings ({before['promise']}); ask for the same, {over}")
+
+
+def _label(client: Client, job: Job, ledger: Ledger, progress: Callable[[int], object]) -> None:
+    """Every shard that the ledger does not know yet, as many at once as the server takes."""
+    finished = {shard.number: shard.images for shard in ledger.finished()}
+    asker = Asker(client, job.model, job.promise, patience=job.patience, progress=progress)
+    running: dict[Future[int], int] = {}
+
+    def label_one(number: int, pictures: list[Picture]) -> int:
+        lines = asker.label(pictures)
+        ledger.write(number, lines)
+        return len(lines)
+
+    def settle() -> None:
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            ledger.finish(Shard(running.pop(future), future.result(), job.served_by))
+
+    with ThreadPoolExecutor(MOST_STREAMS, thread_name_prefix="label") as threads:
+        try:
+            seen = 0
+            for number, pictures in enumerate(_shards(job.source.pictures())):
+                seen += len(pictures)
+                if number in finished:
+                    progress(len(pictures))
+                    continue
+                while len(running) >= asker.pace.streams:
+                    settle()
+                ledger.claim(number)
+                running[threads.submit(label_one, number, pictures)] = number
+            while running:
+                settle()
+        except BaseException:
+            asker.stopped.set()
+            raise
+    _check_end(job, seen)
+
+
+def _check_end(job: Job, seen: int) -> None:
+    if not seen:
+        raise ValueError("no images in the source")
+    if job.source.total not in (None, seen):
+        raise ValueError(f"the source has changed while it was labelled: {job.source.total:,} images, now {seen:,}")
+
+
+def _shards(pictures: Iterator[Picture]) -> Iterator[list[Picture]]:
+    """The pictures in parts that depend on nothing but the source."""
+    shard: list[Picture] = []
+    size = 0
+    for picture in pictures:
+        if shard and (len(shard) == SHARD_IMAGES or size + picture.size > SHARD_BYTES):
+            yield shard
+            shard, size = [], 0
+        shard.append(picture)
+        size += picture.size
+    if shard:
+        yield shard
+
+
+def _decide(client: Client, job: Job, ledger: Ledger) -> Certificate:
+    """The threshold of a promise that is about the pool as a whole: all of it was labelled under no promise."""
+    confidences = array("d")
+    for shard in ledger.finished():
+        confidences.extend(line[3] for line in ledger.read(shard) if line[3] is not None)
+    fixed = replace(job.promise, guarantee="fixed")
+    return fdr_certificate(
+        confidences,
+        precision=job.promise.precision,
+        certificate_at=lambda threshold: certificate_for(
+            client, job.model, replace(fixed, threshold=min(threshold, 1.0))
+        ),
+    )
+
+
+def _write(job: Job, ledger: Ledger, certificate: Certificate) -> Tally:
+    """The output, in the order of the source."""
+    tally = Tally(certificate)
+    about = {
+        "model": job.model.name,
+        "version": job.model.version,
+        "fingerprint": job.model.fingerprint,
+        "certificate": asdict(certificate),
+    }
+    with labels_file(job.output) as write:
+        for shard in ledger.finished():
+            rows = [_row(line, shard, about, certificate.threshold) for line in ledger.read(shard)]
+            for row in rows:
+                tally.count(row)
+            if shard.number == 0:
+                rows[0]["classes"] = list(job.model.classes)
+            write(rows)
+    return tally
+
+
+def _row(line: Line, shard: Shard, about: Row, threshold: float) -> Row:
+    row: Row = {**dict(zip(LINE, line, strict=True)), "served_by": shard.served_by, **about}
+    row["accepted"] = row["accepted"] and row["confidence"] >= threshold
+    return row

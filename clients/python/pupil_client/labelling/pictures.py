@@ -1,0 +1,87 @@
+"""One image of a source, and a source: what it holds is listed at once and read one after the other."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from pupil_client.connection import MAX_MESSAGE_BYTES
+from pupil_client.images import RawImage
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+MAX_FILE_BYTES = MAX_MESSAGE_BYTES - 4096  # the rest of the message needs some room
+
+
+class Unreadable(Exception):
+    """This image cannot be had; the others can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image with its name. A file is opened when it is read; `content` in words is why there is none."""
+
+    name: str
+    size: int  # bytes
+    content: Path | RawImage | str = field(repr=False)
+
+    def read(self) -> RawImage:
+        """Its bytes. Raises Unreadable."""
+        if isinstance(self.content, str):
+            raise Unreadable(self.content)
+        if isinstance(self.content, RawImage):
+            return _checked(self.content)
+        try:
+            _check_size(self.content.stat().st_size)
+            return _checked(RawImage(self.content.read_bytes()))
+        except OSError as error:
+            raise Unreadable(error.strerror or str(error)) from None
+
+
+def _checked(image: RawImage) -> RawImage:
+    _check_size(len(image.data))
+    return image
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise Unreadable(f"{size:,} bytes are too many; at most {MAX_FILE_BYTES:,} travel in one message")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images in an order that is always the same.
+
+    `digest` changes with the names, sizes and times of the files behind it. `total` is None where only reading to
+    the end would tell. `pictures` begins anew at each call.
+    """
+
+    digest: str
+    total: int | None
+    pictures: Callable[[], Iterator[Picture]]
+
+
+def one_after_the_other(sources: Sequence[Source]) -> Source:
+    """Several sources as one."""
+
+    def pictures() -> Iterator[Picture]:
+        for source in sources:
+            yield from source.pictures()
+
+    totals = [source.total for source in sources]
+    known = [total for total in totals if total is not None]
+    total = sum(known) if len(known) == len(totals) else None
+    return Source(digest_of(source.digest for source in sources), total, pictures)
+
+
+def digest_of(lines: Iterable[str]) -> str:
+    """One name for many lines."""
+    digest = sha256()
+    for line in lines:
+        digest.update(line.encode(errors="surrogateescape") + b"\0")
+    return digest.hexdigest()
+
+
+def digest_of_file(file: Path) -> str:
+    """What tells that a file was changed, without reading it."""
+    found = file.stat()
+    return digest_of([str(file), str(found.st_size), str(found.st_mtime_ns)])

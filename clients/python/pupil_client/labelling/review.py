@@ -1,0 +1,45 @@
+"""Which rows of a labels file are wanted, and the order in which a person should look at abstentions."""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from pupil_client.labelling.rows import Row
+
+
+def choose(rows: Iterable[Row], only: str) -> Iterator[Row]:
+    """All rows as they come, the accepted ones, or the abstentions as a review queue: the most doubtful first.
+
+    The classes, which the file's first row names, are named by the first one that is chosen.
+    """
+    remaining = iter(rows)
+    first = next(remaining, None)
+    if first is None:
+        return
+    classes = first.get("classes")
+    for number, row in enumerate(_chosen(chain([first], remaining), only)):
+        yield {**row, "classes": None if number else classes}
+
+
+def _chosen(rows: Iterable[Row], only: str) -> Iterable[Row]:
+    if only == "all":
+        return rows
+    readable = (row for row in rows if row.get("error") is None)
+    if only == "accepted":
+        return (row for row in readable if row["accepted"])
+    return sorted((row for row in readable if not row["accepted"]), key=doubt)
+
+
+def doubt(row: Row) -> tuple[bool, float, float]:
+    """Sorts by doubt: where both models were asked first those on which they differ, by how far, then by margin."""
+    agree, kl = row.get("agree"), row.get("kl")
+    return (agree is not False, -(kl or 0.0), margin(row))
+
+
+def margin(row: Row) -> float:
+    """How far the best class is ahead of the second."""
+    scores = row.get("scores")
+    if not scores or len(scores) < 2:
+        return float(row.get("confidence") or 0.0)
+    best, second = heapq.nlargest(2, scores)
+    return float(best - second)

@@ -1,0 +1,105 @@
+"""Labels files in each of their formats. Nothing in a row depends on when it was written."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pupil_client.labelling.parquet import needs_pyarrow
+from pupil_client.labelling.rows import COLUMNS, Row
+from pupil_client.labelling.whole import whole_file
+
+STDOUT = Path("-")
+Write = Callable[[Iterable[Row]], None]
+Writer = Callable[[BinaryIO, Sequence[str]], AbstractContextManager[Write]]
+
+
+def check_format(output: Path) -> None:
+    """Raises ValueError where the suffix names no format, or one whose library is missing."""
+    if output != STDOUT and output.suffix not in WRITERS:
+        raise ValueError(f"{output}: a labels file ends in {', '.join(WRITERS)}; - is standard output")
+    if output.suffix == ".parquet":
+        with needs_pyarrow(output):
+            pass
+
+
+@contextmanager
+def labels_file(output: Path, columns: Sequence[str] = COLUMNS) -> Iterator[Write]:
+    """A function that writes rows; `-` is JSON Lines on standard output. On leaving, the file is in its place."""
+    check_format(output)
+    if output == STDOUT:
+        with _json_lines(sys.stdout.buffer, columns) as write:
+            yield write
+        sys.stdout.flush()
+        return
+    with whole_file(output) as file, WRITERS[output.suffix](file, columns) as write:
+        yield write
+
+
+@contextmanager
+def _json_lines(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
+    def write(rows: Iterable[Row]) -> None:
+        for row in rows:
+            file.write(json.dumps({name: row.get(name) for name in columns}, ensure_ascii=False).encode() + b"\n")
+
+    yield write
+
+
+@contextmanager
+def _csv(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    table = csv.writer(text)
+    table.writerow(columns)
+
+    def write(rows: Iterable[Row]) -> None:
+        table.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+
+    try:
+        yield write
+        text.flush()
+    finally:
+        text.detach()  # or else it would close the file
+
+
+def _cell(value: object) -> object:
+    structured = isinstance(value, bool | list | tuple | dict)
+    return json.dumps(value, ensure_ascii=False) if structured else value
+
+
+@contextmanager
+def _parquet(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
+    import pyarrow
+    from pyarrow import parquet
+
+    types = _arrow_types()
+    schema = pyarrow.schema([(name, types[name]) for name in columns])
+    with parquet.ParquetWriter(file, schema, compression="zstd") as table:
+
+        def write(rows: Iterable[Row]) -> None:
+            table.write_batch(pyarrow.RecordBatch.from_pylist(list(rows), schema=schema))
+
+        yield write
+
+
+def _arrow_types() -> dict[str, Any]:
+    import pyarrow as pa
+
+    certificate = pa.struct(
+        [("guarantee", pa.string())]
+        + [(name, pa.float64()) for name in ("precision", "delta", "threshold")]
+        + [(name, pa.int64()) for name in ("calibration", "accepted", "wrong")]
+        + [("p_value", pa.float64()), ("coverage", pa.float64()), ("fingerprint", pa.string())]
+    )
+    others = {
+        "confidence": pa.float64(), "accepted": pa.bool_(), "scores": pa.list_(pa.float32()),
+        "classes": pa.list_(pa.string()), "version": pa.int64(), "certificate": certificate,
+        "agree": pa.bool_(), "kl": pa.float64(),
+    }  # fmt: skip
+    return {name: others.get(name, pa.string()) for name in (*COLUMNS, "agree", "kl")}
+
+
+WRITERS: dict[str, Writer] = {".parquet": _parquet, ".jsonl": _json_lines, ".csv": _csv}
