@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow
 import pytest
 import torch
+from pyarrow import parquet
 from torch import Tensor
 
 from pupil_training.data.labels import read_pseudo_labels, read_rows
@@ -45,6 +47,10 @@ def write(folder: Path, rows: list[Row], suffix: str = "jsonl") -> Path:
     if suffix == "jsonl":
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         return file
+    if suffix == "parquet":
+        names = {name for row in rows for name in row}
+        parquet.write_table(pyarrow.Table.from_pylist([{name: row.get(name) for name in names} for row in rows]), file)
+        return file
     with file.open("w", newline="") as table:
         writer = csv.DictWriter(table, [*rows[0], "error"])
         writer.writeheader()
@@ -61,7 +67,7 @@ def load(file: Path, kind: str = "hard") -> Loaded:
     return Loaded(reading[:], found.targets)
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 def test_the_accepted_rows_become_images_with_hard_or_soft_labels(rows: list[Row], tmp_path: Path, suffix: str) -> None:
     file = write(tmp_path, rows, suffix)
     hard, soft = load(file), load(file, "soft")

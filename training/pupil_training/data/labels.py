@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pupil_training.data.overlap import Marked
 from pupil_training.data.pictures import FilePicture, Picture
+from pupil_training.data.table import parquet_rows
 from pupil_training.errors import DataError
 from pupil_training.settings import LabelsSettings
 
@@ -69,9 +70,12 @@ def read_pseudo_labels(labels: LabelsSettings, classes: tuple[str, ...], pool: M
 
 
 def read_rows(file: Path) -> Iterator[Row]:
-    """The rows of a JSON Lines or CSV labels file, with the same Python values from both."""
+    """The rows of a JSON Lines, CSV or Parquet labels file, with the same Python values from each."""
     if not file.is_file():
         raise DataError(f"{file}: no such labels file")
+    if file.suffix.lower() == ".parquet":
+        yield from parquet_rows(file, choose=list)
+        return
     with file.open(newline="", encoding="utf-8") as lines:
         try:
             if file.suffix.lower() == ".csv":

@@ -1,7 +1,7 @@
 """A table of images: CSV or Parquet with the columns path, label, and if need be split and group."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,7 +103,8 @@ def _csv(file: Path) -> Iterator[dict[str, Any]]:
             raise DataError(f"{file}: not a CSV table in UTF-8 ({error})") from None
 
 
-def _parquet(file: Path) -> Iterator[dict[str, Any]]:
+def parquet_rows(file: Path, choose: Callable[[list[str]], list[str]]) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, with the columns that `choose` takes of those that are there. Raises DataError."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -111,12 +112,18 @@ def _parquet(file: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{file}: reading Parquet needs pyarrow: pip install 'pupil[parquet]'") from None
     try:
         with parquet.ParquetFile(file) as table:
-            names = table.schema_arrow.names
-            _check_columns(file, names)
-            for batch in table.iter_batches(columns=[name for name in COLUMNS if name in names]):
+            for batch in table.iter_batches(columns=choose(table.schema_arrow.names)):
                 yield from batch.to_pylist()
     except pyarrow.ArrowException as error:
         raise DataError(f"{file}: not a Parquet table ({str(error).splitlines()[0]})") from None
+
+
+def _parquet(file: Path) -> Iterator[dict[str, Any]]:
+    def choose(names: list[str]) -> list[str]:
+        _check_columns(file, names)
+        return [name for name in COLUMNS if name in names]
+
+    return parquet_rows(file, choose)
 
 
 def _check_columns(file: Path, names: Any) -> None:

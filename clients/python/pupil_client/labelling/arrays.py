@@ -94,7 +94,7 @@ def _member(file: Path, name: str) -> Open:
 
 def _unpacked(file: Path) -> Open:
     if file.suffix == ".gz":
-        return lambda: cast(AbstractContextManager[IO[bytes]], gzip.open(file))  # noqa: SIM115  # whoever calls does
+        return lambda: cast(AbstractContextManager[IO[bytes]], gzip.open(file))  # whoever calls does
     return lambda: file.open("rb")
 
 

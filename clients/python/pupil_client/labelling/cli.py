@@ -70,9 +70,21 @@ def label(
         source = open_sources(sources)
         promise = Promise(guarantee, precision, delta, threshold)
         job = Job(source, output, client.model(name), promise, served_by, patience)
-        with tqdm(total=source.total, unit=" images") as bar:
+        with tqdm(total=source.total, unit=" images") as bar, _saying_how_to_go_on(output):
             tally = run(client, job, bar.update)
     click.echo(tally.sentence(), err=True)
+
+
+@contextmanager
+def _saying_how_to_go_on(output: Path) -> Iterator[None]:
+    from pupil_client.labelling.ledger import work_folder
+
+    try:
+        yield
+    except BaseException:
+        if work_folder(output).is_dir():
+            click.echo(f"\nwhat is done lies in {work_folder(output)}: the same command goes on from there", err=True)
+        raise
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class Ledger:
     def remove(self) -> None:
         """Closes it, and leaves nothing behind. The ledger goes first: without it the rest counts as rubbish."""
         self.close()
-        for name in ("ledger.sqlite", "ledger.sqlite-wal"):
+        for name in ("ledger.sqlite-wal", "ledger.sqlite"):
             (self._folder / name).unlink(missing_ok=True)
         shutil.rmtree(self._folder / "shards")
         self._folder.rmdir()

@@ -11,7 +11,7 @@ from typing import BinaryIO
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file that takes its place on leaving; on an error, what was there before still is. Raises OSError."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _partial(path)
     try:
         with partial.open("wb") as file:
             yield file
@@ -30,10 +30,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """An empty folder that takes its place on leaving. Raises ValueError where one is there already, OSError."""
     if path.exists():
         raise ValueError(f"{path} is there already; name another folder, or remove it")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _partial(path)
+    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(path: Path) -> Path:
+    """Always the same name: what a killed process left there, the next one writes over."""
+    return path.with_name(f".{path.name}.partial")
