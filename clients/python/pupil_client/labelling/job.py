@@ -186,5 +186,6 @@ def _write(job: Job, ledger: Ledger, certificate: Certificate) -> Tally:
 
 def _row(line: Line, shard: Shard, about: Row, threshold: float) -> Row:
     row: Row = {**dict(zip(LINE, line, strict=True)), "served_by": shard.served_by, **about}
+    row["scores"] = array("f", bytes.fromhex(row["scores"])).tolist() if row["scores"] else None
     row["accepted"] = row["accepted"] and row["confidence"] >= threshold
     return row
