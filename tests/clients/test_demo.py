@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pupil_client import Client, Unavailable
-from pupil_client.demo_server import running_server
+from pupil_client.own_server import running_server
 from pupil_client.table import table
 
 TINY = """

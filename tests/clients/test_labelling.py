@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from pyarrow import parquet
 
-from pupil_client import Client, NotCertified
+from pupil_client import Client, NotCertified, Unavailable
 from pupil_client.command import main
 from pupil_client.labelling.asking import ModelChanged
 from pupil_client.labelling.job import SHARD_IMAGES, Job, run
@@ -177,6 +177,19 @@ def test_a_server_that_is_killed_and_comes_back_is_waited_for(toolbox, repositor
             run(client, Job(source, tmp_path / "labels.jsonl", model, PROMISE, "here"), restart)
     assert running is None
     assert (tmp_path / "labels.jsonl").read_bytes() == undisturbed
+
+
+def test_a_server_that_stays_away_ends_the_job_once_patience_does(start, pool, tmp_path):
+    with start() as server, Client(server.address) as client:
+
+        def kill(images):
+            server.process.kill()
+
+        model = client.model("teacher")
+        job = Job(open_source(pool / "pool.npy"), tmp_path / "labels.jsonl", model, PROMISE, "here", patience=0.3)
+        with pytest.raises(Unavailable):
+            run(client, job, kill)
+    assert [path.name for path in tmp_path.glob("labels*")] == ["labels.jsonl.job"]
 
 
 def test_a_model_that_is_another_after_a_restart_ends_the_job_and_keeps_what_is_done(

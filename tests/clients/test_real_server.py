@@ -4,6 +4,10 @@ import asyncio
 import csv
 import json
 import re
+import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,8 +15,8 @@ from click.testing import CliRunner
 
 from pupil_client import AsyncClient, BadRequest, Client, NotCertified, NotFound
 from pupil_client.command import main
-from pupil_client.demo_server import running_server
 from pupil_client.demo_traffic import Traffic
+from pupil_client.own_server import running_server
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +96,39 @@ def test_a_message_that_is_too_large_is_the_caller_s_mistake_and_is_not_sent_aga
         with pytest.raises(BadRequest, match=r" message .* send fewer images at once"):
             client.classify(images, model="student")
         assert client.classify(images[:1], model="student")
+
+
+@pytest.mark.parametrize("guarantee", ["pac", "fdr", "none"])
+def test_a_certificate_is_had_without_an_image_and_is_the_one_of_the_labels(toolbox, real, client, guarantee):
+    async def ask():
+        async with AsyncClient(real.address) as client:
+            return await client.certificate(**plan)
+
+    plan = {"model": "teacher", "precision": 0.9, "delta": 0.1, "guarantee": guarantee}
+    images = [] if guarantee == "fdr" else [toolbox.png(toolbox.random_pixels(1, seed=5)[0])]
+    found = client.certificate(**plan)
+    assert found == asyncio.run(ask())
+    assert [found] * len(images) == [each.certificate for each in client.pseudo_label(images, **plan)]
+    assert (found.guarantee, found.calibration) == (guarantee, 400)
+    assert (found.threshold > 1) == (guarantee == "fdr")  # nothing is accepted of a pool without images
+
+
+def test_a_server_of_our_own_ends_with_us_even_where_we_are_killed(repository, tmp_path):
+    script = (
+        "import pathlib, sys; from pupil_client.own_server import running_server\n"
+        "with running_server(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as address:\n"
+        "    print(address, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(repository), str(tmp_path / "log")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        host, port = process.stdout.readline().split(":")
+        process.kill()
+    end = time.monotonic() + 60
+    with pytest.raises(ConnectionRefusedError):
+        while time.monotonic() < end:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            time.sleep(0.05)
 
 
 def test_health_is_asked_for_by_name(client):

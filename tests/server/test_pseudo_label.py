@@ -138,3 +138,12 @@ def test_a_plan_that_makes_no_sense_is_refused(stubs, requests, says: str) -> No
 def test_an_unknown_model_is_refused_before_any_image(stubs) -> None:
     plan = pb.LabelPlan(model=pb.ModelSpec(name="nobody"))
     assert refused(stubs, pb.PseudoLabelRequest(plan=plan))[0] == grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("guarantee", [pb.GUARANTEE_PAC, pb.GUARANTEE_FDR, pb.GUARANTEE_NONE])
+def test_a_stream_without_images_is_answered_by_the_certificate_alone(stubs, guarantee) -> None:
+    plan = pb.LabelPlan(model=STUDENT, guarantee=guarantee, precision=0.95, delta=0.1)
+    (response,) = ask(stubs, plan)
+    assert list(response.labels) == []
+    assert (response.certificate.guarantee, response.certificate.calibration) == (guarantee, 400)
+    assert response.certificate.fingerprint == response.answered_by.fingerprint

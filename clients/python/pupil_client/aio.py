@@ -17,7 +17,7 @@ from pupil_client.connection import bearer, open_async_channel, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import PupilError, from_rpc
 from pupil_client.images import Image, Packer, is_one, many, raw_image
-from pupil_client.results import Comparison, ModelInfo, Prediction, PseudoLabel
+from pupil_client.results import Certificate, Comparison, ModelInfo, Prediction, PseudoLabel
 from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -137,6 +137,22 @@ class AsyncClient:
             promise = promise or messages.certificate(response.certificate)
             for label in messages.pseudo_labels(response, promise):
                 yield label
+
+    async def certificate(
+        self,
+        *,
+        model: str,
+        precision: float = 0.99,
+        delta: float = 0.05,
+        guarantee: str = "pac",
+        threshold: float | None = None,
+    ) -> Certificate:
+        """As `Client.certificate`."""
+        plan = messages.label_plan(
+            model=model, precision=precision, delta=delta, guarantee=guarantee, threshold=threshold, scores=False
+        )
+        responses = self._converse(self._streams.PseudoLabel, _label_requests(plan, []), None)
+        return messages.only_certificate([response async for response in responses])
 
     @overload
     async def compare(

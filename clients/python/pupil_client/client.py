@@ -156,8 +156,8 @@ class Client:
         plan = messages.label_plan(
             model=model, precision=precision, delta=delta, guarantee=guarantee, threshold=threshold, scores=False
         )
-        (response,) = self.pseudo_label_messages(iter([pb.PseudoLabelRequest(plan=plan)]))
-        return messages.certificate(response.certificate)
+        responses = list(self.pseudo_label_messages(_label_requests(plan, [])))
+        return messages.only_certificate(responses)
 
     @overload
     def compare(

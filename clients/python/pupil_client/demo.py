@@ -17,10 +17,10 @@ import click
 
 from pupil_client.client import Client
 from pupil_client.demo_measure import Picture, measure, read_pictures
-from pupil_client.demo_server import running_server
 from pupil_client.demo_traffic import Traffic
 from pupil_client.errors import NotCertified, PupilError
 from pupil_client.labelling.promise import in_words
+from pupil_client.own_server import running_server
 from pupil_client.results import Certificate
 from pupil_client.table import table
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pupil_client.errors import BadRequest, PupilError, from_stream
+from pupil_client.errors import BadRequest, PupilError, ServerError, from_stream
 from pupil_client.images import Image, images_message, raw_image
 from pupil_client.results import AnsweredBy, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, ScoredClass
 from pupil_proto.v1 import inference_pb2 as pb
@@ -138,6 +138,13 @@ def certificate(found: pb.Certificate) -> Certificate:
         coverage=found.coverage,
         fingerprint=found.fingerprint,
     )
+
+
+def only_certificate(responses: Sequence[pb.PseudoLabelResponse]) -> Certificate:
+    """What a stream without images is answered by."""
+    if not responses:
+        raise ServerError("no certificate came back: the server is older than this client")
+    return certificate(responses[0].certificate)
 
 
 def model_info(found: models_pb.ModelInfo) -> ModelInfo:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from pupil_client.demo_server import running_server
+from pupil_client.own_server import running_server
 
 
 class Local(NamedTuple):

@@ -1,4 +1,4 @@
-"""A real `pupil serve` process for as long as the demo needs it."""
+"""A `pupil serve` process of our own, for as long as we live."""
 
 import json
 import subprocess
@@ -11,18 +11,32 @@ from pathlib import Path
 START_SECONDS = 120.0
 DRAIN_SECONDS = 60.0
 
+SERVE = """
+import os, signal, sys, threading
+
+def follow():
+    sys.stdin.buffer.read()  # ends when the one who started us does, however that was
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=follow, daemon=True).start()
+from pupil_client.command import main
+main(prog_name="pupil")
+"""
+
 
 @contextmanager
 def running_server(repository: Path, log: Path) -> Iterator[str]:
-    """The address of a server on free loopback ports, ready to answer; on leaving, its process has ended.
+    """The address of a server on free loopback ports, ready to answer; on leaving, its process has ended,
+    and where this process is killed, it ends too.
 
     Raises `OSError` with the end of its log where it does not get ready.
     """
-    command = [sys.executable, "-m", "pupil_client", "serve", "--repository", str(repository)]
+    command = [sys.executable, "-c", SERVE, "serve", "--repository", str(repository)]
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [*command, "--port", "0", "--http-port", "0"], stdout=subprocess.PIPE, stderr=errors, text=True
-        )
+            [*command, "--port", "0", "--http-port", "0"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+        )  # fmt: skip
     try:
         yield _address(process, log)
     finally:
@@ -50,5 +64,6 @@ def _end(process: "subprocess.Popen[str]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    if process.stdout:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()
