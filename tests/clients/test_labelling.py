@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -316,6 +317,15 @@ def test_what_cannot_be_certified_is_refused_before_any_work(make, tmp_path):
     with pytest.raises(NotCertified, match="needs at least"):
         run(client, job(promise=Promise("fdr", 0.9999)), ignore)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_without_an_image_is_told_and_leaves_nothing(make, tmp_path):
+    client, job = make
+    with tarfile.open(tmp_path / "empty.tar", "w"):
+        pass
+    with pytest.raises(ValueError, match="no images in the source"):
+        run(client, job(source=open_source(tmp_path / "empty.tar")), ignore)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.tar"]
 
 
 def test_a_bundle_labels_without_a_server(toolbox, repository, pool, tmp_path):

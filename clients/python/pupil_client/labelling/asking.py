@@ -21,8 +21,8 @@ from pupil_client.results import ModelInfo
 from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 
-TRIES = 1000  # of one shard: patience and the budget end them sooner
-RETRIES = 300.0  # of one job, beside a tenth of its shards
+TRIES = 1000  # of one shard; patience ends them sooner
+RETRIES = 1000.0  # of one job, beside a tenth of its shards
 
 
 class ModelChanged(PupilError):
@@ -51,24 +51,34 @@ class Asker:
         self._patience = patience
         self._progress = progress
         self._budget = RetryBudget(RETRIES)
+        self._again = threading.Lock()
 
     def label(self, pictures: Sequence[Picture]) -> list[Line]:
         """A line for each picture, in order: name, SHA-256, label, confidence, accepted, scores, error.
 
         Raises PupilError once asking again is in vain.
         """
-        attempts: Attempts | None = None
+        try:
+            return self._measured(pictures)
+        except PupilError as problem:
+            with self._again:  # one stream finds out whether a server is back, not all of them at once
+                return self._ask_again(pictures, problem)
+
+    def _ask_again(self, pictures: Sequence[Picture], problem: PupilError) -> list[Line]:
+        attempts = Attempts(tries=TRIES, timeout=self._patience, budget=self._budget)
         while True:
-            started = time.monotonic()
+            self._wait_after(problem, attempts)
             try:
-                lines = self._ask(pictures)
-            except PupilError as problem:
-                attempts = attempts or Attempts(tries=TRIES, timeout=self._patience, budget=self._budget)
-                self._wait_after(problem, attempts)
-            else:
-                self._budget.earn()
-                self.pace.labelled(len(lines), time.monotonic() - started)
-                return lines
+                return self._measured(pictures)
+            except PupilError as another:
+                problem = another
+
+    def _measured(self, pictures: Sequence[Picture]) -> list[Line]:
+        started = time.monotonic()
+        lines = self._ask(pictures)
+        self._budget.earn()
+        self.pace.labelled(len(lines), time.monotonic() - started)
+        return lines
 
     def _wait_after(self, problem: PupilError, attempts: Attempts) -> None:
         if self.stopped.is_set():
@@ -96,8 +106,8 @@ class Asker:
         except PupilError:
             self._progress(-sum(line[1] is not None for line in lines))
             raise
-        if self.stopped.is_set():
-            raise Unavailable("stopped")
+        if self.stopped.is_set() or any(each.error is None for each in sent):
+            raise Unavailable("the stream ended before its last answer")
         lines += [_line(each, None) for each in sent]
         self._progress(sum(line[1] is None for line in lines))
         return lines

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 from pupil_client.client import Client
 from pupil_client.labelling.asking import Asker
@@ -95,13 +96,19 @@ def _agree(folder: Path, job: Job, ledger: Ledger) -> None:
 def _label(client: Client, job: Job, ledger: Ledger, progress: Callable[[int], object]) -> None:
     """Every shard that the ledger does not know yet, as many at once as the server takes."""
     finished = {shard.number: shard.images for shard in ledger.finished()}
-    asker = Asker(client, job.model, job.promise, patience=job.patience, progress=progress)
     running: dict[Future[int], int] = {}
+    one_at_a_time = Lock()
+
+    def advance(images: int) -> None:
+        with one_at_a_time:
+            progress(images)
 
     def label_one(number: int, pictures: list[Picture]) -> int:
         lines = asker.label(pictures)
         ledger.write(number, lines)
         return len(lines)
+
+    asker = Asker(client, job.model, job.promise, patience=job.patience, progress=advance)
 
     def settle() -> None:
         done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -114,7 +121,7 @@ def _label(client: Client, job: Job, ledger: Ledger, progress: Callable[[int], o
             for number, pictures in enumerate(_shards(job.source.pictures())):
                 seen += len(pictures)
                 if number in finished:
-                    progress(len(pictures))
+                    advance(len(pictures))
                     continue
                 while len(running) >= asker.pace.streams:
                     settle()
@@ -125,11 +132,8 @@ def _label(client: Client, job: Job, ledger: Ledger, progress: Callable[[int], o
         except BaseException:
             asker.stopped.set()
             raise
-    _check_end(job, seen)
-
-
-def _check_end(job: Job, seen: int) -> None:
     if not seen:
+        ledger.remove()
         raise ValueError("no images in the source")
     if job.source.total not in (None, seen):
         raise ValueError(f"the source has changed while it was labelled: {job.source.total:,} images, now {seen:,}")

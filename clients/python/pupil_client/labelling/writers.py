@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pupil_client.labelling.parquet import needs_pyarrow
-from pupil_client.labelling.rows import COLUMNS, Row
+from pupil_client.labelling.rows import COLUMNS, COMPARISON, Row
 from pupil_client.labelling.whole import whole_file
 
 STDOUT = Path("-")
+GROUP_ROWS = 8192  # of a Parquet file, before a row group is written
 Write = Callable[[Iterable[Row]], None]
 Writer = Callable[[BinaryIO, Sequence[str]], AbstractContextManager[Write]]
 
@@ -77,12 +78,20 @@ def _parquet(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
 
     types = _arrow_types()
     schema = pyarrow.schema([(name, types[name]) for name in columns])
+    waiting: list[Any] = []  # batches, until they are worth a row group
+
+    def flush() -> None:
+        table.write_table(pyarrow.Table.from_batches(waiting, schema))
+        waiting.clear()
+
+    def write(rows: Iterable[Row]) -> None:
+        waiting.append(pyarrow.RecordBatch.from_pylist(list(rows), schema=schema))
+        if sum(batch.num_rows for batch in waiting) >= GROUP_ROWS:
+            flush()
+
     with parquet.ParquetWriter(file, schema, compression="zstd") as table:
-
-        def write(rows: Iterable[Row]) -> None:
-            table.write_batch(pyarrow.RecordBatch.from_pylist(list(rows), schema=schema))
-
         yield write
+        flush()
 
 
 def _arrow_types() -> dict[str, Any]:
@@ -99,7 +108,7 @@ def _arrow_types() -> dict[str, Any]:
         "classes": pa.list_(pa.string()), "version": pa.int64(), "certificate": certificate,
         "agree": pa.bool_(), "kl": pa.float64(),
     }  # fmt: skip
-    return {name: others.get(name, pa.string()) for name in (*COLUMNS, "agree", "kl")}
+    return {name: others.get(name, pa.string()) for name in (*COLUMNS, *COMPARISON)}
 
 
 WRITERS: dict[str, Writer] = {".parquet": _parquet, ".jsonl": _json_lines, ".csv": _csv}
