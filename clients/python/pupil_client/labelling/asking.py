@@ -50,8 +50,14 @@ class Asker:
         self._plan = _plan(model, promise)
         self._patience = patience
         self._progress = progress
+        self._one_at_a_time = threading.Lock()
         self._budget = RetryBudget(RETRIES)
         self._again = threading.Lock()
+
+    def progress(self, images: int) -> None:
+        """So many more images are done; fewer than none where they are asked for again."""
+        with self._one_at_a_time:
+            self._progress(images)
 
     def label(self, pictures: Sequence[Picture]) -> list[Line]:
         """A line for each picture, in order: name, SHA-256, label, confidence, accepted, scores, error.
@@ -102,14 +108,14 @@ class Asker:
                     while sent[0].error is not None:
                         lines.append(_line(sent.popleft(), None))
                     lines.append(_line(sent.popleft(), label))
-                self._progress(len(response.labels))
+                self.progress(len(response.labels))
         except PupilError:
-            self._progress(-sum(line[1] is not None for line in lines))
+            self.progress(-sum(line[1] is not None for line in lines))
             raise
         if self.stopped.is_set() or any(each.error is None for each in sent):
             raise Unavailable("the stream ended before its last answer")
         lines += [_line(each, None) for each in sent]
-        self._progress(sum(line[1] is None for line in lines))
+        self.progress(sum(line[1] is None for line in lines))
         return lines
 
     def _requests(self, pictures: Sequence[Picture], sent: "deque[Sent]") -> Iterator[pb.PseudoLabelRequest]:

@@ -2,17 +2,15 @@
 
 from array import array
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
 
 from pupil_client.client import Client
 from pupil_client.labelling.asking import Asker
+from pupil_client.labelling.crew import Crew
 from pupil_client.labelling.ledger import Ledger, Line, Shard, work_folder
-from pupil_client.labelling.pace import MOST_STREAMS
 from pupil_client.labelling.pictures import Picture, Source
 from pupil_client.labelling.promise import Promise, Tally, certificate_for
 from pupil_client.labelling.ranking import fdr_certificate
@@ -94,44 +92,18 @@ def _agree(folder: Path, job: Job, ledger: Ledger) -> None:
 
 
 def _label(client: Client, job: Job, ledger: Ledger, progress: Callable[[int], object]) -> None:
-    """Every shard that the ledger does not know yet, as many at once as the server takes."""
-    finished = {shard.number: shard.images for shard in ledger.finished()}
-    running: dict[Future[int], int] = {}
-    one_at_a_time = Lock()
-
-    def advance(images: int) -> None:
-        with one_at_a_time:
-            progress(images)
-
-    def label_one(number: int, pictures: list[Picture]) -> int:
-        lines = asker.label(pictures)
-        ledger.write(number, lines)
-        return len(lines)
-
-    asker = Asker(client, job.model, job.promise, patience=job.patience, progress=advance)
-
-    def settle() -> None:
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            ledger.finish(Shard(running.pop(future), future.result(), job.served_by))
-
-    with ThreadPoolExecutor(MOST_STREAMS, thread_name_prefix="label") as threads:
-        try:
-            seen = 0
-            for number, pictures in enumerate(_shards(job.source.pictures())):
-                seen += len(pictures)
-                if number in finished:
-                    advance(len(pictures))
-                    continue
-                while len(running) >= asker.pace.streams:
-                    settle()
-                ledger.claim(number)
-                running[threads.submit(label_one, number, pictures)] = number
-            while running:
-                settle()
-        except BaseException:
-            asker.stopped.set()
-            raise
+    """Every shard that the ledger does not know yet."""
+    finished = {shard.number for shard in ledger.finished()}
+    asker = Asker(client, job.model, job.promise, patience=job.patience, progress=progress)
+    seen = 0
+    with Crew(asker, ledger, job.served_by) as crew:
+        for number, pictures in enumerate(_shards(job.source.pictures())):
+            seen += len(pictures)
+            if number in finished:
+                asker.progress(len(pictures))
+            else:
+                crew.label(number, pictures)
+        crew.finish()
     if not seen:
         ledger.remove()
         raise ValueError("no images in the source")

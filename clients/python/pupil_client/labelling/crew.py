@@ -1,0 +1,51 @@
+"""Threads that label shards, as many at once as the server takes; one thread alone speaks with the ledger."""
+
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from types import TracebackType
+
+from pupil_client.labelling.asking import Asker
+from pupil_client.labelling.ledger import Ledger, Shard
+from pupil_client.labelling.pace import MOST_STREAMS
+from pupil_client.labelling.pictures import Picture
+
+
+class Crew:
+    """Use it with `with`: on leaving, all threads have ended, in the middle of their work where there was an error."""
+
+    def __init__(self, asker: Asker, ledger: Ledger, served_by: str) -> None:
+        self._asker = asker
+        self._ledger = ledger
+        self._served_by = served_by
+        self._threads = ThreadPoolExecutor(MOST_STREAMS, thread_name_prefix="label")
+        self._running: dict[Future[int], int] = {}
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error:
+            self._asker.stopped.set()
+        self._threads.shutdown()
+
+    def label(self, number: int, pictures: Sequence[Picture]) -> None:
+        """Begins with a shard once there is a place. Raises what went wrong with an earlier one."""
+        while len(self._running) >= self._asker.pace.streams:
+            self._settle()
+        self._ledger.claim(number)
+        self._running[self._threads.submit(self._label, number, pictures)] = number
+
+    def finish(self) -> None:
+        """Waits for the last of them. Raises what went wrong."""
+        while self._running:
+            self._settle()
+
+    def _settle(self) -> None:
+        done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        for future in done:
+            self._ledger.finish(Shard(self._running.pop(future), future.result(), self._served_by))
+
+    def _label(self, number: int, pictures: Sequence[Picture]) -> int:
+        lines = self._asker.label(pictures)
+        self._ledger.write(number, lines)
+        return len(lines)
