@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -113,23 +114,23 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def test_killed_at_random_moments_the_same_command_ends_in_the_same_bytes(real, pool, tmp_path):
-    words = ["label", str(pool / "pool.npy"), "--model", "teacher", "--precision", "0.9", "--delta", "0.1"]
-    words += ["--server", real.address]
-
-    def pupil(output, kill_at=0):
-        command = [sys.executable, "-c", DIES, str(kill_at), *words, "--output", str(output)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-    assert pupil(tmp_path / "calm/labels.parquet").returncode == 1  # there is no such folder
+def test_killed_at_random_moments_the_same_command_ends_in_the_same_bytes(real, make, pool, tmp_path):
+    client, job = make
     (tmp_path / "calm").mkdir()
+    run(client, job(output=tmp_path / "calm/labels.parquet", served_by=real.address), ignore)
     (tmp_path / "wild").mkdir()
-    assert pupil(tmp_path / "calm/labels.parquet").returncode == 0
+    words = ["label", pool / "pool.npy", "--model", "teacher", "--precision", 0.9, "--delta", 0.1,
+             "--server", real.address, "--output", tmp_path / "wild/labels.parquet"]  # fmt: skip
+
+    def killed_at(moment):
+        command = [sys.executable, "-c", DIES, *map(str, [moment, *words])]
+        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
+
     moments = random.Random(6)
-    ends = [pupil(tmp_path / "wild/labels.parquet", moments.randint(1, 22)).returncode for _ in range(KILLS)]
+    ends = [killed_at(moments.randint(1, 22)) for _ in range(KILLS)]
     assert ends.count(-signal.SIGKILL) >= 2
     assert set(ends) <= {-signal.SIGKILL, 0}
-    assert pupil(tmp_path / "wild/labels.parquet").returncode == 0
+    assert killed_at(0) == 0  # which is never
     assert (tmp_path / "wild/labels.parquet").read_bytes() == (tmp_path / "calm/labels.parquet").read_bytes()
     for folder in ("calm", "wild"):
         assert [path.name for path in (tmp_path / folder).iterdir()] == ["labels.parquet"]
@@ -191,6 +192,19 @@ def test_a_server_that_stays_away_ends_the_job_once_patience_does(start, pool, t
         with pytest.raises(Unavailable):
             run(client, job, kill)
     assert [path.name for path in tmp_path.glob("labels*")] == ["labels.jsonl.job"]
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE])
+def test_a_job_that_is_turned_away_asks_again(server, tmp_path, code):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.png").write_bytes(b"dog 1")
+    with Client(server.address) as client:
+        model = client.model("student")
+        server.rules.calls.clear()
+        server.rules.failures = [(code, "not now", 20)] * 5
+        run(client, Job(open_source(tmp_path / "photos"), tmp_path / "labels.csv", model, PROMISE, "here"), ignore)
+    assert server.rules.calls == ["PseudoLabel"] * (5 + 2)
+    assert [row["label"] for row in rows_of(tmp_path / "labels.csv")] == ["dog"]
 
 
 def test_a_model_that_is_another_after_a_restart_ends_the_job_and_keeps_what_is_done(

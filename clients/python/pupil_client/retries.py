@@ -7,8 +7,12 @@ server in trouble hears at most a tenth more requests than without retries.
 import random
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from pupil_client.errors import Overloaded, PupilError, Unavailable
+
+Answer = TypeVar("Answer")
 
 FIRST_PAUSE = 0.1  # seconds; the ceiling of the first pause, doubled for each further one
 LONGEST_PAUSE = 2.0
@@ -60,3 +64,18 @@ class Attempts:
     def answered(self) -> None:
         """The call was answered."""
         self._budget.earn()
+
+
+def persistently(ask: Callable[[], Answer], attempts: Attempts) -> Answer:
+    """The answer, asked for again as often and as soon as `attempts` allows. Raises the last PupilError."""
+    while True:
+        try:
+            answer = ask()
+        except PupilError as problem:
+            pause = attempts.pause_after(problem)
+            if pause is None:
+                raise
+            time.sleep(pause)
+        else:
+            attempts.answered()
+            return answer

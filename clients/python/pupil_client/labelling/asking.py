@@ -16,12 +16,11 @@ from pupil_client.labelling.ledger import Line
 from pupil_client.labelling.pace import Pace
 from pupil_client.labelling.pictures import Picture, Unreadable
 from pupil_client.labelling.png import png
-from pupil_client.labelling.promise import Promise
+from pupil_client.labelling.promise import TRIES, Promise
 from pupil_client.results import ModelInfo
 from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 
-TRIES = 1000  # of one shard; patience ends them sooner
 RETRIES = 1000.0  # of one job, beside a tenth of its shards
 
 

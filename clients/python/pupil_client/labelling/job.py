@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -49,7 +49,7 @@ def run(client: Client, job: Job, progress: Callable[[int], object]) -> Tally:
 
     Raises NotCertified before any work; PupilError, ValueError or OSError at any time, and what is done stays done.
     """
-    certificate = certificate_for(client, job.model, job.promise)
+    certificate = certificate_for(client, job.model, job.promise, patience=job.patience)
     with _ledger(job) as ledger:
         _label(client, job, ledger, progress)
         if job.promise.guarantee == "fdr":
@@ -130,14 +130,12 @@ def _decide(client: Client, job: Job, ledger: Ledger) -> Certificate:
     confidences = array("d")
     for shard in ledger.finished():
         confidences.extend(line[3] for line in ledger.read(shard) if line[3] is not None)
-    fixed = replace(job.promise, guarantee="fixed")
-    return fdr_certificate(
-        confidences,
-        precision=job.promise.precision,
-        certificate_at=lambda threshold: certificate_for(
-            client, job.model, replace(fixed, threshold=min(threshold, 1.0))
-        ),
-    )
+
+    def certificate_at(threshold: float) -> Certificate:
+        fixed = Promise("fixed", threshold=min(threshold, 1.0))
+        return certificate_for(client, job.model, fixed, patience=job.patience)
+
+    return fdr_certificate(confidences, precision=job.promise.precision, certificate_at=certificate_at)
 
 
 def _write(job: Job, ledger: Ledger, certificate: Certificate) -> Tally:

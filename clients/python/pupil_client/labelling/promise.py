@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pupil_client.client import Client
 from pupil_client.labelling.rows import Row
 from pupil_client.results import Certificate, ModelInfo
+from pupil_client.retries import Attempts, RetryBudget, persistently
+
+TRIES = 1000  # patience ends them sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,15 @@ def in_words(certificate: Certificate) -> str:
     return "without a promise"
 
 
-def certificate_for(client: Client, model: ModelInfo, promise: Promise) -> Certificate:
+def certificate_for(client: Client, model: ModelInfo, promise: Promise, *, patience: float) -> Certificate:
     """What the server can promise before it sees an image. Raises NotCertified."""
-    return client.certificate(
-        model=f"{model.name}/{model.version}",
-        guarantee=promise.guarantee,
-        precision=promise.precision,
-        delta=promise.delta,
-        threshold=promise.threshold,
+    return persistently(
+        lambda: client.certificate(
+            model=f"{model.name}/{model.version}",
+            guarantee=promise.guarantee,
+            precision=promise.precision,
+            delta=promise.delta,
+            threshold=promise.threshold,
+        ),
+        Attempts(tries=TRIES, timeout=patience, budget=RetryBudget(TRIES)),
     )
