@@ -27,6 +27,8 @@ from pupil_client.labelling.ledger import work_folder
 from pupil_client.labelling.promise import Promise
 from pupil_client.labelling.rows import COLUMNS, read_rows
 from pupil_client.labelling.sources import open_source
+from pupil_training.data.labels import read_pseudo_labels
+from pupil_training.settings import LabelsSettings
 
 KILLS = int(os.environ.get("PUPIL_TEST_KILLS", "5"))
 PROMISE = Promise("pac", 0.9, 0.1)
@@ -301,6 +303,10 @@ def test_each_format_holds_the_same_rows(make, pool, tmp_path, suffix):
     plain = rows_of(tmp_path / "plain.jsonl")
     assert rows_of(output) == plain
     assert all(tuple(row) == COLUMNS for row in plain)
+    learnt = read_pseudo_labels(LabelsSettings(file=output, kind="soft"), client.model("teacher").classes, {})
+    accepted = [row for row in plain if row["accepted"]]
+    assert [picture.name for picture in learnt.pictures] == [row["image"] for row in accepted]
+    np.testing.assert_allclose(learnt.targets, [row["scores"] for row in accepted])
     if suffix == "parquet":
         table = parquet.read_table(output)
         assert table.column_names == list(COLUMNS)

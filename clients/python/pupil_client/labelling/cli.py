@@ -70,7 +70,7 @@ def label(
         source = open_sources(sources)
         promise = Promise(guarantee, precision, delta, threshold)
         job = Job(source, output, client.model(name), promise, served_by, patience)
-        with tqdm(total=source.total, unit=" images") as bar, _saying_how_to_go_on(output):
+        with _saying_how_to_go_on(output), tqdm(total=source.total, unit=" images") as bar:
             tally = run(client, job, bar.update)
     click.echo(tally.sentence(), err=True)
 
@@ -83,7 +83,7 @@ def _saying_how_to_go_on(output: Path) -> Iterator[None]:
         yield
     except BaseException:
         if work_folder(output).is_dir():
-            click.echo(f"\nwhat is done lies in {work_folder(output)}: the same command goes on from there", err=True)
+            click.echo(f"what is done lies in {work_folder(output)}: the same command goes on from there", err=True)
         raise
 
 
