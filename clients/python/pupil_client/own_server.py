@@ -12,10 +12,11 @@ START_SECONDS = 120.0
 DRAIN_SECONDS = 60.0
 
 SERVE = """
-import os, signal, sys, threading
+import os, signal, threading
 
 def follow():
-    sys.stdin.buffer.read()  # ends when the one who started us does, however that was
+    while os.read(0, 1):  # ends when the one who started us does, however that was
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 threading.Thread(target=follow, daemon=True).start()

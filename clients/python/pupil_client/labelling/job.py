@@ -147,7 +147,7 @@ def _write(job: Job, ledger: Ledger, certificate: Certificate) -> Tally:
         "fingerprint": job.model.fingerprint,
         "certificate": asdict(certificate),
     }
-    with labels_file(job.output) as write:
+    with labels_file(job.output, aside=ledger.aside) as write:
         for shard in ledger.finished():
             rows = [_row(line, shard, about, certificate.threshold) for line in ledger.read(shard)]
             for row in rows:

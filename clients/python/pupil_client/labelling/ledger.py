@@ -36,6 +36,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.aside = folder / "output"  # where the output grows
         file = folder / "ledger.sqlite"
         if not file.exists():
             shutil.rmtree(folder / "shards", ignore_errors=True)  # of a job that ended while it was removed
@@ -94,7 +95,7 @@ class Ledger:
     def remove(self) -> None:
         """Closes it, and leaves nothing behind. The ledger goes first: without it the rest counts as rubbish."""
         self.close()
-        for name in ("ledger.sqlite-wal", "ledger.sqlite"):
+        for name in ("output", "ledger.sqlite-wal", "ledger.sqlite"):
             (self._folder / name).unlink(missing_ok=True)
         shutil.rmtree(self._folder / "shards")
         self._folder.rmdir()

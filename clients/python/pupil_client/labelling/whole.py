@@ -9,9 +9,12 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its place on leaving; on an error, what was there before still is. Raises OSError."""
-    partial = _partial(path)
+def whole_file(path: Path, aside: Path | None = None) -> Iterator[BinaryIO]:
+    """A file that takes its place on leaving; on an error, what was there before still is. Raises OSError.
+
+    Until then it is `aside`, which a killed process leaves behind: a place on the same disk that nobody else uses.
+    """
+    partial = aside or _partial(path)
     try:
         with partial.open("wb") as file:
             yield file
@@ -31,7 +34,6 @@ def whole_folder(path: Path) -> Iterator[Path]:
     if path.exists():
         raise ValueError(f"{path} is there already; name another folder, or remove it")
     partial = _partial(path)
-    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
@@ -41,5 +43,4 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def _partial(path: Path) -> Path:
-    """Always the same name: what a killed process left there, the next one writes over."""
-    return path.with_name(f".{path.name}.partial")
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -29,7 +29,7 @@ def check_format(output: Path) -> None:
 
 
 @contextmanager
-def labels_file(output: Path, columns: Sequence[str] = COLUMNS) -> Iterator[Write]:
+def labels_file(output: Path, columns: Sequence[str] = COLUMNS, *, aside: Path | None = None) -> Iterator[Write]:
     """A function that writes rows; `-` is JSON Lines on standard output. On leaving, the file is in its place."""
     check_format(output)
     if output == STDOUT:
@@ -37,7 +37,7 @@ def labels_file(output: Path, columns: Sequence[str] = COLUMNS) -> Iterator[Writ
             yield write
         sys.stdout.flush()
         return
-    with whole_file(output) as file, WRITERS[output.suffix](file, columns) as write:
+    with whole_file(output, aside) as file, WRITERS[output.suffix](file, columns) as write:
         yield write
 
 
