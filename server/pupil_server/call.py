@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from pupil_server.errors import DeadlineExceeded
+from pupil_server.priority import Priority
 
 
 @dataclass(slots=True)
@@ -22,6 +23,7 @@ class Call:
     deadline: float  # on time.monotonic's clock, which is also the event loop's; infinite only for streams
     peer: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    priority: Priority = Priority.INTERACTIVE
 
     def remaining(self) -> float:
         """Seconds until the deadline, negative once it has passed."""

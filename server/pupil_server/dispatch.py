@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError, Message
 from pupil_server.call import Call
 from pupil_server.errors import BadRequest, Code, DeadlineExceeded, Overloaded, PupilError, Unavailable
 from pupil_server.metrics import Metrics
+from pupil_server.priority import asked_priority
 from pupil_server.streams import patiently
 
 log = logging.getLogger("pupil.calls")
@@ -151,6 +152,7 @@ class Dispatcher:
         if call.remaining() <= 0:
             self._metrics.expired.labels("admission").inc()
             raise DeadlineExceeded("the deadline had passed when the call arrived")
+        call.priority = asked_priority(call.metadata)
 
     def _failure(self, error: PupilError) -> Failure:
         if isinstance(error, Overloaded):

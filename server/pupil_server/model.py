@@ -95,6 +95,8 @@ class LoadedModel:
             instances=settings.instances,
             observer=self._observer,
             name=str(self),
+            max_queue_delay=settings.max_queue_delay,
+            buckets=self.session.buckets,
         )
 
     def __str__(self) -> str:
@@ -124,16 +126,15 @@ class LoadedModel:
 
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
-        with self._door(count(images), call) as arrived:
-            if not images.encoded:
+        files = list(images.encoded)
+        with self._door(count(images), call, file_bytes=sum(map(len, files))) as arrived:
+            if not files:
                 return await self._submit(pixels_array(images.pixels, self.facts.input), call, arrived), {}
-            decoded = await self._decoder.decode(images.encoded, self.facts.input, self.facts.resize, call)
-            broken = {place: image for place, image in enumerate(decoded) if isinstance(image, BadImage)}
-            readable = [image for image in decoded if not isinstance(image, BadImage)]
-            if not readable:
+            pixels, broken = _sorted_out(await self._decoder.decode(files, self.facts.input, self.facts.resize, call))
+            if pixels is None:
                 self.statistics.failed.add(time.monotonic() - arrived)
                 return None, broken
-            return await self._submit(np.stack(readable), call, arrived), broken
+            return await self._submit(pixels, call, arrived), broken
 
     async def predict_pixels(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
         """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
@@ -162,11 +163,11 @@ class LoadedModel:
         await self._batcher.close()
 
     @contextmanager
-    def _door(self, images: int, call: Call) -> Iterator[float]:
+    def _door(self, images: int, call: Call, *, file_bytes: int = 0) -> Iterator[float]:
         """Holds places for a request's images; gives the time at which it came, and counts it where it fails."""
         arrived = time.monotonic()
         try:
-            with self._admission.admit(images):
+            with self._admission.admit(images, file_bytes, call.priority):
                 yield arrived
         except BaseException:
             self.statistics.failed.add(time.monotonic() - arrived)
@@ -175,10 +176,19 @@ class LoadedModel:
     async def _submit(self, pixels: NDArray[np.uint8], call: Call, arrived: float) -> Answer:
         call.require_time()
         decoding = time.monotonic() - arrived
-        answer = await self._batcher.submit(pixels, call.deadline)
+        answer = await self._batcher.submit(pixels, call.deadline, call.priority)
         seconds = time.monotonic() - arrived
         self.statistics.answer(seconds, decoding=decoding, queue=answer.queue_seconds, compute=answer.compute_seconds)
         return answer
+
+
+def _sorted_out(
+    decoded: list[NDArray[np.uint8] | BadImage],
+) -> tuple[NDArray[np.uint8] | None, dict[int, BadImage]]:
+    """The images that could be read as one array, and why not the others. Nothing else holds their pixels then."""
+    broken = {place: image for place, image in enumerate(decoded) if isinstance(image, BadImage)}
+    readable = [image for image in decoded if not isinstance(image, BadImage)]
+    return np.stack(readable) if readable else None, broken
 
 
 class _Observer:
@@ -193,7 +203,7 @@ class _Observer:
         self._inference_seconds = metrics.inference_seconds.labels(*labels)
         self._queue_seconds = metrics.queue_seconds.labels(*labels)
         metrics.queue_images.labels(*labels).set_function(lambda: admission.images)
-        metrics.queue_bytes.labels(*labels).set_function(lambda: admission.images * admission.image_bytes)
+        metrics.queue_bytes.labels(*labels).set_function(lambda: admission.bytes)
 
     def batched(self, images: int, seconds: float) -> None:
         self._admission.measured(images, seconds)
