@@ -1,7 +1,5 @@
 """The door of one model's queue: bounded in images and in bytes, so that overload is an answer and not a crash."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pupil_server.errors import BadRequest, Overloaded
@@ -10,7 +8,7 @@ from pupil_server.priority import Priority
 BULK_SHARE = 0.75  # of the places; the others stay free for interactive requests
 
 
-@dataclass
+@dataclass(slots=True)
 class Places:
     """A number of images and of bytes, and how many of them are taken."""
 
@@ -20,23 +18,41 @@ class Places:
     images: int = 0
     bytes: int = 0
 
-    def require(self, images: int, held: int, *, retry_after: float) -> None:
-        """Raises BadRequest for what can never find place, Overloaded for what finds none now."""
-        for wanted, taken, most, what in (
-            (images, self.images, self.max_images, "images"),
-            (held, self.bytes, self.max_bytes, "bytes"),
-        ):
-            if wanted > most:
-                raise BadRequest(f"{wanted:,} {what} in one request, at most {most:,} are allowed; send fewer images")
-            if taken + wanted > most:
-                raise Overloaded(
-                    f"{taken:,} of at most {most:,} {self.kind}{what} are already waiting; try again later",
-                    retry_after=retry_after,
-                )
+    def has(self, images: int, held: int) -> bool:
+        return self.images + images <= self.max_images and self.bytes + held <= self.max_bytes
+
+    def refusal(self, images: int, held: int, *, retry_after: float) -> BadRequest | Overloaded:
+        """BadRequest for what can never find places, Overloaded for what finds none now."""
+        what, wanted, taken, most = "images", images, self.images, self.max_images
+        if taken + wanted <= most:
+            what, wanted, taken, most = "bytes", held, self.bytes, self.max_bytes
+        if wanted > most:
+            return BadRequest(f"{wanted:,} {what} in one request, at most {most:,} are allowed; send fewer images")
+        return Overloaded(
+            f"{taken:,} of at most {most:,} {self.kind}{what} are already waiting; try again later",
+            retry_after=retry_after,
+        )
 
     def take(self, images: int, held: int) -> None:
         self.images += images
         self.bytes += held
+
+
+@dataclass(slots=True)
+class Hold:
+    """Holds places while inside."""
+
+    places: tuple[Places, ...]
+    images: int
+    bytes: int
+
+    def __enter__(self) -> None:
+        for some in self.places:
+            some.take(self.images, self.bytes)
+
+    def __exit__(self, *error: object) -> None:
+        for some in self.places:
+            some.take(-self.images, -self.bytes)
 
 
 class Admission:
@@ -48,7 +64,8 @@ class Admission:
 
     def __init__(self, *, max_images: int, max_bytes: int, image_bytes: int) -> None:
         self._all = Places("", max_images, max_bytes)
-        self._bulk = Places("bulk ", max(1, int(max_images * BULK_SHARE)), int(max_bytes * BULK_SHARE))
+        bulk = Places("bulk ", max(1, int(max_images * BULK_SHARE)), int(max_bytes * BULK_SHARE))
+        self._for_interactive, self._for_bulk = (self._all,), (bulk, self._all)
         self._image_bytes = image_bytes
         self.seconds_per_image = 0.001  # follows what is measured; only the hint to come back later depends on it
 
@@ -60,21 +77,14 @@ class Admission:
     def bytes(self) -> int:
         return self._all.bytes
 
-    @contextmanager
-    def admit(self, images: int, file_bytes: int = 0, priority: Priority = Priority.INTERACTIVE) -> Iterator[None]:
-        """Holds places for `images` while inside. Raises Overloaded when there are not enough left."""
+    def admit(self, images: int, file_bytes: int = 0, priority: Priority = Priority.INTERACTIVE) -> Hold:
+        """`with admit(…):` holds places for the images. Raises BadRequest or Overloaded where there are none."""
         held = images * self._image_bytes + file_bytes
-        places = (self._bulk, self._all) if priority is Priority.BULK else (self._all,)
-        retry_after = max(0.01, self.images * self.seconds_per_image)
+        places = self._for_bulk if priority is Priority.BULK else self._for_interactive
         for some in places:
-            some.require(images, held, retry_after=retry_after)
-        for some in places:
-            some.take(images, held)
-        try:
-            yield
-        finally:
-            for some in places:
-                some.take(-images, -held)
+            if not some.has(images, held):
+                raise some.refusal(images, held, retry_after=max(0.01, self.images * self.seconds_per_image))
+        return Hold(places, images, held)
 
     def measured(self, images: int, seconds: float) -> None:
         """One batch took this long."""
