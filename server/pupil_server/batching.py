@@ -98,7 +98,7 @@ class Batcher:
 
     def _wake(self) -> None:
         """Starts batches in the next turn of the loop: what arrives in this one shares them."""
-        if not self._awake and len(self._running) < self._instances:
+        if self._queue.images and not self._awake and len(self._running) < self._instances:
             self._awake = True
             self._loop.call_soon(self._start_batches)
 
