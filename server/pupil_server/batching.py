@@ -164,13 +164,14 @@ class Batcher:
             for work in batch.works():
                 self._fail(work, outcome)
             return
-        self._pace.measured(batch.images(), seconds)
-        self._observer.batched(batch.images(), seconds)
         now = time.monotonic()
         for work in batch.works():
             if work.deadline <= now:
                 self._expire(work, work.stage)
         batch.finish(outcome, seconds)
+        images = batch.images()
+        self._pace.measured(images, seconds)
+        self._observer.batched(images, seconds)
 
     # Who is not answered
 
