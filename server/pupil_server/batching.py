@@ -63,8 +63,8 @@ class Batcher:
         self._running: set[Batch] = set()
         self._instances = instances
         self._awake = False  # whether _start_batches is about to be called
-        self._expiry = Alarm(self._drop_late, pause=LOOK_EVERY)
-        self._window = Alarm(self._start_batches)
+        self._expiry = Alarm(pause=LOOK_EVERY)
+        self._window = Alarm()
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(instances, thread_name_prefix=name)
@@ -77,7 +77,7 @@ class Batcher:
             raise Unavailable("the model was unloaded; try again")
         work = Work(pixels, deadline, priority, self._loop.create_future(), time.monotonic())
         self._queue.put(work)
-        self._expiry.set(deadline)
+        self._expiry.set(deadline, self._drop_late)
         self._wake()
         try:
             return await work.answer
@@ -123,7 +123,7 @@ class Batcher:
         due = min(work.arrived for work in self._queue) + self._max_queue_delay
         if due <= time.monotonic():
             return False
-        self._window.set(due)
+        self._window.set(due, self._start_batches)
         return True
 
     def _draw(self) -> Batch:
@@ -184,7 +184,8 @@ class Batcher:
         for work in self._unanswered():
             if work.deadline <= now:
                 self._expire(work, work.stage)
-        self._expiry.set(min((work.deadline for work in self._unanswered() if not work.answer.done()), default=NEVER))
+        deadlines = (work.deadline for work in self._unanswered() if not work.answer.done())
+        self._expiry.set(min(deadlines, default=NEVER), self._drop_late)
 
     def _expire(self, work: Work, stage: str) -> None:
         if not work.answer.done():

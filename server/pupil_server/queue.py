@@ -13,9 +13,9 @@ class Queue:
     """Interactive requests fill a batch first, and bulk takes the places left; but while bulk waits, every fourth
     batch begins with bulk.
 
-    So a bulk request moves on under any load, and an interactive one waits for one batch of others at most. The
-    lines are dictionaries: whoever hangs up leaves from the middle at once, and takes the pixels along. Their length
-    is bounded by `Admission`, at whose door every image is counted.
+    So bulk moves on under any load, and costs interactive requests a quarter of the batches at most. The lines are
+    dictionaries: whoever hangs up leaves from the middle at once, and takes the pixels along. Their length is bounded
+    by `Admission`, at whose door every image is counted.
     """
 
     def __init__(self) -> None:

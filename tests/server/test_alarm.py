@@ -1,16 +1,18 @@
 import asyncio
 import itertools
 
+import pytest
+
 from pupil_server.alarm import NEVER, Alarm
 
 
 def test_an_alarm_rings_at_the_earliest_of_its_times_and_not_before() -> None:
     async def run() -> None:
         rang = asyncio.Event()
-        alarm, loop = Alarm(rang.set), asyncio.get_running_loop()
+        alarm, loop = Alarm(), asyncio.get_running_loop()
         due = loop.time() + 0.02
         for time in (due + 1000, due, due + 500, NEVER):
-            alarm.set(time)
+            alarm.set(time, rang.set)
         async with asyncio.timeout(60):
             await rang.wait()
         assert loop.time() >= due - 0.001
@@ -29,11 +31,11 @@ def test_between_two_rings_there_is_a_pause_however_many_times_are_already_past(
             if len(rings) == 4:
                 enough.set()
             else:
-                alarm.set(0.0)
-                alarm.set(-1.0)
+                alarm.set(0.0, ring)
+                alarm.set(-1.0, ring)
 
-        alarm = Alarm(ring, pause=0.03)
-        alarm.set(0.0)
+        alarm = Alarm(pause=0.03)
+        alarm.set(0.0, ring)
         async with asyncio.timeout(60):
             await enough.wait()
         assert all(later - sooner >= 0.029 for sooner, later in itertools.pairwise(rings))
@@ -43,14 +45,12 @@ def test_between_two_rings_there_is_a_pause_however_many_times_are_already_past(
 
 def test_an_alarm_that_was_cleared_keeps_quiet_and_can_be_set_again() -> None:
     async def run() -> None:
-        rings: list[str] = []
-        alarm = Alarm(lambda: rings.append("ring"))
-        alarm.set(0.0)
+        rang = asyncio.Event()
+        alarm, loop = Alarm(), asyncio.get_running_loop()
+        alarm.set(0.0, lambda: pytest.fail("it was cleared"))
         alarm.clear()
-        await asyncio.sleep(0.01)
-        assert rings == []
-        alarm.set(0.0)
-        await asyncio.sleep(0.01)
-        assert rings == ["ring"]
+        alarm.set(loop.time() + 0.01, rang.set)
+        async with asyncio.timeout(60):
+            await rang.wait()
 
     asyncio.run(run())
