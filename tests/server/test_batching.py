@@ -305,6 +305,20 @@ def test_an_interactive_request_overtakes_the_bulk_that_came_before_it() -> None
     with_batcher(test, max_batch=2)
 
 
+def test_bulk_is_answered_although_interactive_requests_never_let_up() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        pool = asyncio.create_task(batcher.submit(image(1000, count=40), FAR, Priority.BULK))
+
+        async def caller(number: int) -> None:
+            while not pool.done():
+                assert spelled(await batcher.submit(image(number), FAR)) == [number]
+
+        await asyncio.gather(*(caller(number) for number in range(24)))  # three batches of them wait at any time
+        assert spelled(await pool) == list(range(1000, 1040))
+
+    with_batcher(test)
+
+
 def test_a_window_is_over_once_the_batch_is_full() -> None:
     async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
         callers = []
