@@ -1,35 +1,90 @@
 """The door of one model's queue: bounded in images and in bytes, so that overload is an answer and not a crash."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 
 from pupil_server.errors import BadRequest, Overloaded
+from pupil_server.priority import Priority
+
+BULK_SHARE = 0.75  # of the places; the others stay free for interactive requests
+
+
+@dataclass(slots=True)
+class Places:
+    """A number of images and of bytes, and how many of them are taken."""
+
+    kind: str
+    max_images: int
+    max_bytes: int
+    images: int = 0
+    bytes: int = 0
+
+    def has(self, images: int, held: int) -> bool:
+        return self.images + images <= self.max_images and self.bytes + held <= self.max_bytes
+
+    def refusal(self, images: int, held: int, *, retry_after: float) -> BadRequest | Overloaded:
+        """BadRequest for what can never find places, Overloaded for what finds none now."""
+        what, wanted, taken, most = "images", images, self.images, self.max_images
+        if taken + wanted <= most:
+            what, wanted, taken, most = "bytes", held, self.bytes, self.max_bytes
+        if wanted > most:
+            return BadRequest(f"{wanted:,} {what} in one request, at most {most:,} are allowed; send fewer images")
+        return Overloaded(
+            f"{taken:,} of at most {most:,} {self.kind}{what} are already waiting; try again later",
+            retry_after=retry_after,
+        )
+
+    def take(self, images: int, held: int) -> None:
+        self.images += images
+        self.bytes += held
+
+
+@dataclass(slots=True)
+class Hold:
+    """Holds places while inside."""
+
+    places: tuple[Places, ...]
+    images: int
+    bytes: int
+
+    def __enter__(self) -> None:
+        for some in self.places:
+            some.take(self.images, self.bytes)
+
+    def __exit__(self, *error: object) -> None:
+        for some in self.places:
+            some.take(-self.images, -self.bytes)
 
 
 class Admission:
-    """Counts the images that were let in and are not answered yet, decoding and computing included."""
+    """Counts the images that were let in and are not answered yet, decoding and computing included.
+
+    Their bytes are the files, as long as the request lives, and the pixels that become of them. Bulk may hold at most
+    three quarters of the places: however large a pool is, an interactive request finds room beside it.
+    """
 
     def __init__(self, *, max_images: int, max_bytes: int, image_bytes: int) -> None:
-        self._max_images = min(max_images, max_bytes // image_bytes)
-        self.images = 0
-        self.image_bytes = image_bytes
+        self._all = Places("", max_images, max_bytes)
+        bulk = Places("bulk ", max(1, int(max_images * BULK_SHARE)), int(max_bytes * BULK_SHARE))
+        self._for_interactive, self._for_bulk = (self._all,), (bulk, self._all)
+        self._image_bytes = image_bytes
         self.seconds_per_image = 0.001  # follows what is measured; only the hint to come back later depends on it
 
-    @contextmanager
-    def admit(self, images: int) -> Iterator[None]:
-        """Holds places for `images` while inside. Raises Overloaded when there are not enough left."""
-        if images > self._max_images:
-            raise BadRequest(f"{images:,} images in one request, at most {self._max_images:,} are allowed; send fewer")
-        if self.images + images > self._max_images:
-            raise Overloaded(
-                f"{self.images:,} of at most {self._max_images:,} images are already waiting; try again later",
-                retry_after=max(0.01, self.images * self.seconds_per_image),
-            )
-        self.images += images
-        try:
-            yield
-        finally:
-            self.images -= images
+    @property
+    def images(self) -> int:
+        return self._all.images
+
+    @property
+    def bytes(self) -> int:
+        return self._all.bytes
+
+    def admit(self, images: int, file_bytes: int = 0, priority: Priority = Priority.INTERACTIVE) -> Hold:
+        """`with admit(…):` holds places for the images. Raises BadRequest or Overloaded where there are none."""
+        held = images * self._image_bytes + file_bytes
+        places = self._for_bulk if priority is Priority.BULK else self._for_interactive
+        for some in places:
+            if not some.has(images, held):
+                raise some.refusal(images, held, retry_after=max(0.01, self.images * self.seconds_per_image))
+        return Hold(places, images, held)
 
     def measured(self, images: int, seconds: float) -> None:
         """One batch took this long."""

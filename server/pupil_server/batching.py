@@ -2,19 +2,26 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pupil_server.alarm import NEVER, Alarm
 from pupil_server.errors import DeadlineExceeded, Unavailable
+from pupil_server.pace import Pace
+from pupil_server.priority import Priority
+from pupil_server.queue import Queue
 from pupil_server.session import Outputs
+from pupil_server.work import Answer, Batch, Work
+
+__all__ = ["Answer", "BatchObserver", "Batcher", "Predict"]
 
 Predict = Callable[[NDArray[np.uint8]], Outputs]
+LOOK_EVERY = 0.005  # seconds between two looks for those who ran out of time: who is late hears it that late at most
+ON_THE_LOOP = 0.0002  # seconds; a batch that takes less is over before a thread has woken up
 
 
 class BatchObserver(Protocol):
@@ -26,165 +33,176 @@ class BatchObserver(Protocol):
     def expired(self, stage: str) -> None: ...
 
 
-class Answer(NamedTuple):
-    """Logits and scores (N, K) of one request, how long it waited and how long its batches took, in seconds."""
-
-    outputs: Outputs
-    queue_seconds: float
-    compute_seconds: float
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """One request in the queue: its images, what is answered so far, and who waits for it."""
-
-    pixels: NDArray[np.uint8]  # (N, H, W, C)
-    deadline: float
-    answer: asyncio.Future[Answer]
-    arrived: float
-    taken: int = 0
-    done: int = 0
-    queue_seconds: float = 0.0
-    compute_seconds: float = 0.0
-    parts: dict[int, Outputs] = field(default_factory=dict)  # by their first row: two instances may finish out of order
-
-    def finish(self, first: int, outputs: Outputs, seconds: float) -> None:
-        self.parts[first] = outputs
-        self.done += len(outputs.logits)
-        self.compute_seconds += seconds
-        if self.done == len(self.pixels) and not self.answer.done():
-            parts = [self.parts[start] for start in sorted(self.parts)]
-            whole = (
-                parts[0]
-                if len(parts) == 1
-                else Outputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-            )
-            self.answer.set_result(Answer(whole, self.queue_seconds, self.compute_seconds))
-
-    def fail(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-
-class Slice(NamedTuple):
-    """Rows first:last of one request, inside one batch."""
-
-    work: Work
-    first: int
-    last: int
-
-
 class Batcher:
     """Whatever queued up while the model was busy is the next batch.
 
-    There is no timer: an idle server answers at once, a busy one fills its batches by itself. A batch counts
-    images, not requests; a request larger than a batch is split, takes turns with the others, and is put
-    together again in order. Who hung up or ran out of time is dropped before the model sees it, and disturbs
-    nobody after that.
+    By default there is no window: an idle server answers at once, a busy one fills its batches by itself. A batch
+    counts images, not requests; a request larger than a batch is split, takes turns with the others, and is put
+    together again in order. Who hangs up or runs out of time leaves at once, wherever the request is, and disturbs
+    nobody.
     """
 
-    def __init__(self, predict: Predict, *, max_batch: int, instances: int, observer: BatchObserver, name: str) -> None:
+    def __init__(
+        self,
+        predict: Predict,
+        *,
+        max_batch: int,
+        instances: int,
+        observer: BatchObserver,
+        name: str,
+        max_queue_delay: float = 0.0,
+        buckets: tuple[int, ...] = (),
+    ) -> None:
         self._predict = predict
         self._max_batch = max_batch
+        self._max_queue_delay = max_queue_delay
+        self._buckets = buckets  # from small to large
         self._observer = observer
-        self._queue: deque[Work] = deque()  # bounded by `Admission`, at whose door every image is counted
-        self._filled = asyncio.Event()
+        self._queue = Queue()
+        self._pace = Pace()
+        self._running: set[Batch] = set()
+        self._instances = instances
+        self._awake = False  # whether _start_batches is about to be called
+        self._expiry = Alarm(pause=LOOK_EVERY)
+        self._window = Alarm()
         self._closed = False
+        self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(instances, thread_name_prefix=name)
-        self._runners = [asyncio.create_task(self._run(), name=f"{name}-{i}") for i in range(instances)]
 
-    async def submit(self, pixels: NDArray[np.uint8], deadline: float) -> Answer:
+    async def submit(
+        self, pixels: NDArray[np.uint8], deadline: float, priority: Priority = Priority.INTERACTIVE
+    ) -> Answer:
         """The model's answer for `pixels` (N, H, W, C), N at least 1; `deadline` is on time.monotonic's clock."""
         if self._closed:
             raise Unavailable("the model was unloaded; try again")
-        work = Work(pixels, deadline, asyncio.get_running_loop().create_future(), time.monotonic())
-        self._queue.append(work)
-        self._filled.set()
-        return await work.answer
+        work = Work(pixels, deadline, priority, self._loop.create_future(), time.monotonic())
+        self._queue.put(work)
+        self._expiry.set(deadline, self._drop_late)
+        self._wake()
+        try:
+            return await work.answer
+        except asyncio.CancelledError:
+            self._forget(work)
+            raise
 
     async def close(self) -> None:
         """Stops at once: whoever still waits hears Unavailable."""
         self._closed = True
-        for runner in self._runners:
-            runner.cancel()
-        await asyncio.gather(*self._runners, return_exceptions=True)
-        self._runners.clear()  # a cancelled task remembers where: its frame, this batcher, the session; a cycle
-        while self._queue:
-            self._queue.popleft().fail(Unavailable("the model was unloaded; try again"))
+        self._expiry.clear()
+        self._window.clear()
+        for work in self._unanswered():
+            self._fail(work, Unavailable("the model was unloaded; try again"))
         await asyncio.to_thread(self._threads.shutdown)
 
-    async def _run(self) -> None:
-        """Serves batches until cancelled; one of these an instance."""
-        while True:
-            batch = await self._next_batch()
-            try:
-                await self._serve(batch)
-            except asyncio.CancelledError:
-                self._fail(batch, Unavailable("the model was unloaded; try again"))
-                raise
-            except Exception as error:  # whatever went wrong, everyone in the batch hears it, and the next one runs
-                self._fail(batch, error)
+    # Batches
 
-    async def _serve(self, batch: list[Slice]) -> None:
-        pixels = [part.work.pixels[part.first : part.last] for part in batch]
-        images = pixels[0] if len(pixels) == 1 else np.concatenate(pixels)
-        loop = asyncio.get_running_loop()
-        outputs, seconds = await loop.run_in_executor(self._threads, _timed, self._predict, images)
-        if len(outputs.logits) != len(images):
-            raise RuntimeError(f"{len(images)} images went into the model, {len(outputs.logits)} answers came out")
-        self._observer.batched(len(images), seconds)
-        row = 0
-        for work, first, last in batch:
-            rows = slice(row, row + last - first)
-            row = rows.stop
-            self._gone(work, "inference")
-            work.finish(first, Outputs(outputs.logits[rows], outputs.scores[rows]), seconds)
+    def _wake(self) -> None:
+        """Starts batches in the next turn of the loop: what arrives in this one shares them."""
+        if self._queue.images and not self._awake and len(self._running) < self._instances:
+            self._awake = True
+            self._loop.call_soon(self._start_batches)
 
-    async def _next_batch(self) -> list[Slice]:
-        while not (batch := self._draw()):  # everyone in the queue may have gone
-            self._filled.clear()
-            await self._filled.wait()
-        return batch
+    def _start_batches(self) -> None:
+        """Gives the instances that are idle something to do."""
+        self._awake = False
+        while len(self._running) < self._instances and self._queue.images and not self._waits_for_more():
+            batch = self._draw()
+            if not batch.parts:
+                continue  # everyone drawn was late
+            if self._pace.usual(batch.images()) < ON_THE_LOOP:
+                self._finish(batch, *self._compute(batch))
+                self._wake()  # the loop turns between two batches
+                return
+            self._running.add(batch)
+            self._threads.submit(self._compute_aside, batch)
 
-    def _draw(self) -> list[Slice]:
-        batch: list[Slice] = []
-        room, now = self._max_batch, time.monotonic()
-        for _ in range(len(self._queue)):
-            if not room:
-                break
-            work = self._queue.popleft()
-            if self._gone(work, "queue"):
-                continue
-            first, work.taken = work.taken, min(len(work.pixels), work.taken + room)
+    def _waits_for_more(self) -> bool:
+        """Whether the next batch is not full, and its first request came less than the longest delay ago."""
+        if not self._max_queue_delay or self._queue.images >= self._max_batch:
+            return False
+        due = min(work.arrived for work in self._queue) + self._max_queue_delay
+        if due <= time.monotonic():
+            return False
+        self._window.set(due, self._start_batches)
+        return True
+
+    def _draw(self) -> Batch:
+        images = min(self._queue.images, self._max_batch)
+        now = time.monotonic()
+        parts, late = self._queue.draw(self._max_batch, now + self._pace.quickest(images))
+        for work in late:
+            if work.deadline > now:
+                self._pace.refused(images)
+            self._expire(work, "hopeless" if work.deadline > now else work.stage)
+        for work, first, _ in parts:
             if first == 0:
                 work.queue_seconds = now - work.arrived
                 self._observer.started(work.queue_seconds)
-            if work.taken < len(work.pixels):
-                self._queue.append(work)  # behind the others: a huge request takes turns
-            room -= work.taken - first
-            batch.append(Slice(work, first, work.taken))
-        return batch
+        return Batch(parts)
 
-    def _gone(self, work: Work, stage: str) -> bool:
-        """Whether nobody waits for this any more; says so to the metrics, once."""
-        if work.answer.done() and not work.answer.cancelled():
-            return True  # one of its batches failed: its caller has heard
-        if work.deadline <= time.monotonic():
-            work.fail(DeadlineExceeded(f"the deadline passed (stage: {stage})"))
+    def _compute(self, batch: Batch) -> tuple[Outputs | Exception, float]:
+        start = time.perf_counter()
+        try:
+            pixels = batch.pixels(self._buckets)
+            outputs = self._predict(pixels)
+            if len(outputs.logits) != len(pixels):
+                raise RuntimeError(f"{len(pixels)} images went into the model, {len(outputs.logits)} answers came out")
+        except Exception as error:  # whatever went wrong, everyone in the batch hears it, and the next one runs
+            return error, 0.0
+        return outputs, time.perf_counter() - start
+
+    def _compute_aside(self, batch: Batch) -> None:
+        """In a thread."""
+        outcome, seconds = self._compute(batch)
+        self._loop.call_soon_threadsafe(self._finish, batch, outcome, seconds)
+
+    def _finish(self, batch: Batch, outcome: Outputs | Exception, seconds: float) -> None:
+        if batch in self._running:
+            self._running.remove(batch)
+            self._start_batches()  # first of all: the model works on while this batch is answered
+        if isinstance(outcome, Exception):
+            for work in batch.works():
+                self._fail(work, outcome)
+            return
+        now = time.monotonic()
+        for work in batch.works():
+            if work.deadline <= now:
+                self._expire(work, work.stage)
+        batch.finish(outcome, seconds)
+        images = batch.images()
+        self._pace.measured(images, seconds)
+        self._observer.batched(images, seconds)
+
+    # Who is not answered
+
+    def _unanswered(self) -> list[Work]:
+        return [*self._queue, *(work for batch in self._running for work in batch.works())]
+
+    def _drop_late(self) -> None:
+        """Tells those who ran out of time, and looks again when the next one may have."""
+        now = time.monotonic()
+        for work in self._unanswered():
+            if work.deadline <= now:
+                self._expire(work, work.stage)
+        deadlines = (work.deadline for work in self._unanswered() if not work.answer.done())
+        self._expiry.set(min(deadlines, default=NEVER), self._drop_late)
+
+    def _expire(self, work: Work, stage: str) -> None:
+        if not work.answer.done():
+            self._fail(work, DeadlineExceeded(f"the deadline passed, or no answer can come before it (stage: {stage})"))
             self._observer.expired(stage)
-            return True
-        if work.answer.cancelled():
-            self._observer.cancelled(stage)
-            return True
-        return False
 
-    @staticmethod
-    def _fail(batch: list[Slice], error: Exception) -> None:
-        for part in batch:
-            part.work.fail(error)
+    def _forget(self, work: Work) -> None:
+        """The caller hung up."""
+        self._queue.remove(work)
+        if not work.answer.cancelled():
+            work.answer.exception()  # it came in the same turn of the loop; asyncio wants it looked at
+        elif work.deadline <= time.monotonic():
+            self._observer.expired(work.stage)
+        else:
+            self._observer.cancelled(work.stage)
 
-
-def _timed(predict: Predict, images: NDArray[np.uint8]) -> tuple[Outputs, float]:
-    start = time.perf_counter()
-    outputs = predict(images)
-    return outputs, time.perf_counter() - start
+    def _fail(self, work: Work, error: Exception) -> None:
+        self._queue.remove(work)
+        if not work.answer.done():
+            work.answer.set_exception(error)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 from pupil_server.errors import Code, DeadlineExceeded
+from pupil_server.priority import Priority
 from pupil_server.quotas import Quota
 
 
@@ -34,6 +35,7 @@ class Call:
     token: str = ""  # its name, once it has been checked
     quota: Quota | None = None  # what its images are charged to
     trace: Trace | None = None
+    priority: Priority = Priority.INTERACTIVE
 
     def remaining(self) -> float:
         """Seconds until the deadline, negative once it has passed."""

@@ -1,7 +1,7 @@
 """The images of one request, from the wire to one array, on a pool of threads."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,28 +13,43 @@ from pupil_server.call import Call
 from pupil_server.errors import BadImage, BadRequest, DeadlineExceeded
 from pupil_server.images import Limits, decode
 from pupil_server.metrics import Metrics
+from pupil_server.priority import Priority
 
 
 class Decoder:
-    """Decodes for every model; Pillow lets go of the GIL, so the threads really run side by side."""
+    """Decodes for every model; Pillow lets go of the GIL, so the threads really run side by side.
+
+    The threads take files in the order in which they come, but bulk brings no more of them at a time than there are
+    threads: an interactive file waits for a few others, not for a pool of them.
+    """
 
     def __init__(self, limits: Limits, *, threads: int, metrics: Metrics) -> None:
         self._limits = limits
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._bulk_places = asyncio.Semaphore(threads)
 
     async def decode(
         self, encoded: Sequence[bytes], size: InputSize, resize: Resize, call: Call
     ) -> list[NDArray[np.uint8] | BadImage]:
         """Pixels (H, W, C) of each file, or why there are none. Files of a call that is out of time stay closed."""
-        loop = asyncio.get_running_loop()
+        start = self._start_in_turn if call.priority is Priority.BULK else self._start
         with self._metrics.decode_seconds.time():
-            return await asyncio.gather(
-                *(loop.run_in_executor(self._threads, self._decode, file, size, resize, call) for file in encoded)
-            )
+            return await asyncio.gather(*(start(file, size, resize, call) for file in encoded))
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
+
+    def _start(
+        self, file: bytes, size: InputSize, resize: Resize, call: Call
+    ) -> Awaitable[NDArray[np.uint8] | BadImage]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, self._decode, file, size, resize, call)
+
+    async def _start_in_turn(
+        self, file: bytes, size: InputSize, resize: Resize, call: Call
+    ) -> NDArray[np.uint8] | BadImage:
+        async with self._bulk_places:
+            return await self._start(file, size, resize, call)
 
     def _decode(self, file: bytes, size: InputSize, resize: Resize, call: Call) -> NDArray[np.uint8] | BadImage:
         try:

@@ -20,6 +20,7 @@ from pupil_server.access_log import AccessLog
 from pupil_server.call import Call
 from pupil_server.errors import BadRequest, Code, DeadlineExceeded, Overloaded, PupilError, Unavailable
 from pupil_server.metrics import Metrics
+from pupil_server.priority import asked_priority
 from pupil_server.streams import patiently
 from pupil_server.tokens import Scope, Tokens
 from pupil_server.tracing import Tracing
@@ -184,6 +185,7 @@ class Dispatcher:
         if call.remaining() <= 0:
             self._metrics.expired.labels("admission").inc()
             raise DeadlineExceeded("the deadline had passed when the call arrived")
+        call.priority = asked_priority(call.metadata)
 
     def _authorize(self, method: Method, call: Call) -> None:
         if self._tokens:

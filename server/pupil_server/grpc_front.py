@@ -1,5 +1,6 @@
 """The front on grpcio: it carries bytes between grpc.aio and the dispatcher, and knows no message but by its method."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
@@ -100,7 +101,10 @@ def _call(method: Method, context: Context, default_deadline: float = float("inf
 async def _abort(context: Context, failure: Failure, call: Call) -> None:
     """Ends the call with the failure's status; grpcio raises from here."""
     context.set_trailing_metadata((("x-request-id", call.id), *failure.trailers.items()))
-    await context.abort(STATUS[int(failure.code)], failure.message)
+    try:
+        await context.abort(STATUS[int(failure.code)], failure.message)
+    except grpc.aio.InternalError:  # the caller went in this very moment: nobody is left to be told
+        raise asyncio.CancelledError from None
 
 
 def _credentials(certificates: Watched[Certificates]) -> grpc.ServerCredentials:

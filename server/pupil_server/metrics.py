@@ -36,7 +36,7 @@ class Metrics:
         )
         self.batch_images = Histogram("pupil_batch_images", "Images in one batch.", model, registry=r, buckets=IMAGES)
         self.queue_images = Gauge("pupil_queue_images", "Images admitted and not yet answered.", model, registry=r)
-        self.queue_bytes = Gauge("pupil_queue_bytes", "The same images as pixels.", model, registry=r)
+        self.queue_bytes = Gauge("pupil_queue_bytes", "What they hold, files and pixels.", model, registry=r)
         self.rejected = Counter("pupil_rejected", "Requests refused, by reason.", ("reason",), registry=r)
         self.expired = Counter("pupil_expired", "Requests out of time, by stage.", ("stage",), registry=r)
         self.cancelled = Counter("pupil_cancelled", "Requests whose caller hung up, by stage.", ("stage",), registry=r)

@@ -98,6 +98,8 @@ class LoadedModel:
             instances=settings.instances,
             observer=self._observer,
             name=str(self),
+            max_queue_delay=settings.max_queue_delay,
+            buckets=self.session.buckets,
         )
 
     def __str__(self) -> str:
@@ -127,19 +129,18 @@ class LoadedModel:
 
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
-        with self._door(count(images), call) as arrived:
-            if not images.encoded:
+        files = list(images.encoded)
+        with self._door(count(images), call, file_bytes=sum(map(len, files))) as arrived:
+            if not files:
                 return await self._submit(pixels_array(images.pixels, self.facts.input), call, arrived), {}
             began = time.monotonic()
-            decoded = await self._decoder.decode(images.encoded, self.facts.input, self.facts.resize, call)
+            pixels, broken = _sorted_out(await self._decoder.decode(files, self.facts.input, self.facts.resize, call))
             if call.trace:
-                call.trace.step("decode", began, time.monotonic(), images=len(decoded))
-            broken = {place: image for place, image in enumerate(decoded) if isinstance(image, BadImage)}
-            readable = [image for image in decoded if not isinstance(image, BadImage)]
-            if not readable:
+                call.trace.step("decode", began, time.monotonic(), images=len(files))
+            if pixels is None:
                 self.statistics.failed.add(time.monotonic() - arrived)
                 return None, broken
-            return await self._submit(np.stack(readable), call, arrived), broken
+            return await self._submit(pixels, call, arrived), broken
 
     async def predict_pixels(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
         """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
@@ -168,7 +169,7 @@ class LoadedModel:
         await self._batcher.close()
 
     @contextmanager
-    def _door(self, images: int, call: Call) -> Iterator[float]:
+    def _door(self, images: int, call: Call, *, file_bytes: int = 0) -> Iterator[float]:
         """Lets a request's images in: not too many of them, charged to the caller's quota, and with places.
 
         Gives the time at which it came, and counts it where it fails.
@@ -179,7 +180,7 @@ class LoadedModel:
                 raise BadRequest(
                     f"{images:,} images in one request, at most {self._max_request_images:,} are allowed; send fewer"
                 )
-            with call.charged(images), self._admission.admit(images):
+            with call.charged(images), self._admission.admit(images, file_bytes, call.priority):
                 yield arrived
         except BaseException:
             self.statistics.failed.add(time.monotonic() - arrived)
@@ -188,7 +189,7 @@ class LoadedModel:
     async def _submit(self, pixels: NDArray[np.uint8], call: Call, arrived: float) -> Answer:
         call.require_time()
         began = time.monotonic()
-        answer = await self._batcher.submit(pixels, call.deadline)
+        answer = await self._batcher.submit(pixels, call.deadline, call.priority)
         ended = time.monotonic()
         self.statistics.answer(
             ended - arrived, decoding=began - arrived, queue=answer.queue_seconds, compute=answer.compute_seconds
@@ -198,6 +199,15 @@ class LoadedModel:
             call.trace.step("queue", began, taken)
             call.trace.step("infer", taken, ended, model=str(self), images=len(pixels))
         return answer
+
+
+def _sorted_out(
+    decoded: list[NDArray[np.uint8] | BadImage],
+) -> tuple[NDArray[np.uint8] | None, dict[int, BadImage]]:
+    """The images that could be read as one array, and why not the others. Nothing else holds their pixels then."""
+    broken = {place: image for place, image in enumerate(decoded) if isinstance(image, BadImage)}
+    readable = [image for image in decoded if not isinstance(image, BadImage)]
+    return np.stack(readable) if readable else None, broken
 
 
 class _Observer:
@@ -212,7 +222,7 @@ class _Observer:
         self._inference_seconds = metrics.inference_seconds.labels(*labels)
         self._queue_seconds = metrics.queue_seconds.labels(*labels)
         metrics.queue_images.labels(*labels).set_function(lambda: admission.images)
-        metrics.queue_bytes.labels(*labels).set_function(lambda: admission.images * admission.image_bytes)
+        metrics.queue_bytes.labels(*labels).set_function(lambda: admission.bytes)
 
     def batched(self, images: int, seconds: float) -> None:
         self._admission.measured(images, seconds)

@@ -1,6 +1,7 @@
 """Labels for unlabelled images, each accepted or abstained from under one promise."""
 
 import asyncio
+import dataclasses
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -16,6 +17,7 @@ from pupil_server.decoding import count
 from pupil_server.errors import BadImage, BadRequest, NoCertificate, Overloaded
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
+from pupil_server.priority import Priority
 from pupil_server.repository import Repository
 from pupil_server.streams import in_order
 from pupil_trust import (
@@ -40,7 +42,8 @@ class PseudoLabelHandler:
     async def pseudo_label(
         self, requests: AsyncIterator[pb.PseudoLabelRequest], call: Call
     ) -> AsyncGenerator[pb.PseudoLabelResponse, None]:
-        """One model for the whole stream: a certificate is bound to its fingerprint."""
+        """One model for the whole stream: a certificate is bound to its fingerprint. A pool of images can wait."""
+        call = dataclasses.replace(call, priority=Priority.BULK)
         first = await anext(requests, None)
         if first is None or not first.HasField("plan"):
             raise BadRequest("plan: missing; the first request of the stream carries it")

@@ -25,6 +25,8 @@ class Outputs(NamedTuple):
 class Session:
     """A graph, ready to run. `device` is where its nodes really are; `fallback` says why it is not CUDA, if asked."""
 
+    buckets: tuple[int, ...] = ()  # sizes that a batch is padded to, from small to large; a CPU does not profit from it
+
     def __init__(self, graph: Path, *, device: str, threads: int) -> None:
         self.fallback = ""
         if device == "auto":

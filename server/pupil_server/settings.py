@@ -20,8 +20,9 @@ class ServerSettings:
     threads: int = 0  # of one session on the CPU; 0: as many as the cores that this process may use
     instances: int = 1  # sessions of one model that run at the same time
     max_batch: int = 32  # images
+    max_queue_delay: float = 0.0  # seconds for which a batch may wait to become full; 0: it never waits
     max_queue_images: int = 4096  # admitted to one model and not yet answered
-    max_queue_mb: int = 512  # the same images as pixels
+    max_queue_mb: int = 512  # what the same images hold, files and pixels
     max_message_mb: int = 64
     max_image_mb: int = 16
     max_megapixels: float = 25.0

@@ -1,7 +1,10 @@
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from numpy.typing import NDArray
 
 from pupil_server.batching import Answer, Batcher
 from pupil_server.errors import DeadlineExceeded, Unavailable
+from pupil_server.priority import Priority
 from pupil_server.session import Outputs
 
 FAR = 1e9  # a deadline that no test reaches
@@ -42,9 +46,15 @@ class Model:
         self.free.set()
         self.entered = threading.Event()
         self.fails = False
+        self.seconds = 0.0
+        self.rows: list[int] = []
+        self.on_the_loop: list[bool] = []
 
     def predict(self, pixels: NDArray[np.uint8]) -> Outputs:
+        self.rows.append(len(pixels))
+        self.on_the_loop.append(threading.current_thread() is threading.main_thread())
         self.entered.set()
+        time.sleep(self.seconds)
         assert self.free.wait(timeout=30)
         if self.fails:
             raise RuntimeError("the model broke")
@@ -65,10 +75,12 @@ def spelled(answer: Answer) -> list[int]:
 Test = Callable[[Batcher, Model, Observed], Awaitable[None]]
 
 
-def with_batcher(test: Test, *, max_batch: int = 8, instances: int = 1) -> None:
+def with_batcher(test: Test, *, max_batch: int = 8, instances: int = 1, **options: Any) -> None:
     async def run() -> None:
         model, observed = Model(), Observed()
-        batcher = Batcher(model.predict, max_batch=max_batch, instances=instances, observer=observed, name="test")
+        batcher = Batcher(
+            model.predict, max_batch=max_batch, instances=instances, observer=observed, name="test", **options
+        )
         try:
             async with asyncio.timeout(60):
                 await test(batcher, model, observed)
@@ -193,6 +205,176 @@ def test_who_ran_out_of_time_in_the_queue_is_told_so_and_never_reaches_the_model
         await first
         assert observed.batches == [1]
         assert observed.gone == [("expired", "queue")]
+
+    with_batcher(test)
+
+
+def test_who_runs_out_of_time_hears_it_then_and_not_when_the_running_batch_ends() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        first = await busy(batcher, model)
+        soon = time.monotonic() + 0.02
+        for late in submit(batcher, 1, 2, deadline=soon):
+            with pytest.raises(DeadlineExceeded):
+                await late
+        assert not first.done()
+        assert observed.gone == [("expired", "queue")] * 2
+        model.free.set()
+        await first
+
+    with_batcher(test)
+
+
+def test_who_runs_out_of_time_inside_a_batch_hears_it_before_the_batch_ends() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        model.free.clear()
+        patient, hasty = *submit(batcher, 1), *submit(batcher, 2, deadline=time.monotonic() + 0.2)
+        await asyncio.to_thread(model.entered.wait)
+        with pytest.raises(DeadlineExceeded):
+            await hasty
+        assert not patient.done()
+        model.free.set()
+        assert spelled(await patient) == [1]
+        assert observed.gone == [("expired", "inference")]
+
+    with_batcher(test)
+
+
+def test_a_later_and_shorter_deadline_is_kept_too() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        first = await busy(batcher, model)
+        now = time.monotonic()
+        long, short = *submit(batcher, 1, deadline=now + 50), *submit(batcher, 2, deadline=now + 0.02)
+        with pytest.raises(DeadlineExceeded):
+            await short
+        assert not long.done()
+        model.free.set()
+        await asyncio.gather(first, long)
+
+    with_batcher(test)
+
+
+def test_who_hangs_up_takes_the_pixels_along_while_the_model_is_still_busy() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        first = await busy(batcher, model)
+        pixels = image(1)
+        seen = weakref.ref(pixels)
+        caller = asyncio.create_task(batcher.submit(pixels, FAR))
+        del pixels
+        await asyncio.sleep(0)
+        caller.cancel()
+        await asyncio.wait([caller])
+        del caller
+        gc.collect()
+        assert seen() is None
+        model.free.set()
+        await first
+
+    with_batcher(test)
+
+
+def test_work_that_no_batch_can_finish_in_time_is_not_begun() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        model.seconds = 0.1
+        for number in range(5):
+            await batcher.submit(image(number), FAR)
+        with pytest.raises(DeadlineExceeded):
+            await batcher.submit(image(9), time.monotonic() + 0.02)
+        assert spelled(await batcher.submit(image(8), time.monotonic() + 30)) == [8]
+        assert observed.batches == [1] * 6
+
+    with_batcher(test)
+
+
+def test_an_interactive_request_overtakes_the_bulk_that_came_before_it() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        first = await busy(batcher, model)
+        answered: list[int] = []
+
+        async def one(number: int, priority: Priority) -> None:
+            answered.append(spelled(await batcher.submit(image(number), FAR, priority))[0])
+
+        bulk = [asyncio.create_task(one(number, Priority.BULK)) for number in (1, 2)]
+        await asyncio.sleep(0)
+        interactive = [asyncio.create_task(one(number, Priority.INTERACTIVE)) for number in (3, 4)]
+        await asyncio.sleep(0)
+        model.free.set()
+        await asyncio.gather(first, *bulk, *interactive)
+        assert answered == [3, 4, 1, 2]
+        assert observed.batches == [1, 2, 2]
+
+    with_batcher(test, max_batch=2)
+
+
+def test_bulk_is_answered_although_interactive_requests_never_let_up() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        pool = asyncio.create_task(batcher.submit(image(1000, count=40), FAR, Priority.BULK))
+
+        async def caller(number: int) -> None:
+            while not pool.done():
+                assert spelled(await batcher.submit(image(number), FAR)) == [number]
+
+        await asyncio.gather(*(caller(number) for number in range(24)))  # three batches of them wait at any time
+        assert spelled(await pool) == list(range(1000, 1040))
+
+    with_batcher(test)
+
+
+def test_a_window_is_over_once_the_batch_is_full() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        callers = []
+        for number in (1, 2, 3):
+            callers += submit(batcher, number)
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(100):
+            await asyncio.gather(*callers)
+        assert observed.batches == [3]
+
+    with_batcher(test, max_batch=3, max_queue_delay=1000.0)
+
+
+def test_a_window_ends_one_delay_after_its_first_request_however_many_follow() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        (first,) = callers = submit(batcher, 0)
+        while not first.done():  # for ever, if each of them opened the window anew
+            await asyncio.sleep(0.01)
+            callers += submit(batcher, len(callers))
+        assert (await first).queue_seconds >= 0.05
+        assert observed.batches[0] > 1
+        await asyncio.gather(*callers)
+
+    with_batcher(test, max_batch=10_000, max_queue_delay=0.05)
+
+
+def test_a_batch_is_padded_to_the_next_bucket_and_the_padding_reaches_nobody() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        for count in (1, 2, 3, 8, 9, 11):
+            assert spelled(await batcher.submit(image(1, count=count), FAR)) == list(range(1, 1 + count))
+        assert model.rows == [2, 2, 8, 8, 9, 11]  # larger than the last bucket: as it is
+        assert observed.batches == [1, 2, 3, 8, 9, 11]
+
+    with_batcher(test, max_batch=16, buckets=(2, 8))
+
+
+def test_a_model_that_takes_next_to_no_time_is_not_sent_to_a_thread() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        while not any(model.on_the_loop):
+            await batcher.submit(image(1), FAR)
+        assert model.on_the_loop[0] is False  # nothing was known of it yet
+        model.seconds = 0.1
+        while model.on_the_loop[-1]:
+            await batcher.submit(image(1), FAR)
+
+    with_batcher(test)
+
+
+def test_what_is_left_of_a_request_whose_first_batch_failed_is_not_computed() -> None:
+    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
+        model.fails = True
+        with pytest.raises(RuntimeError):
+            await batcher.submit(image(1, count=80), FAR)
+        model.fails = False
+        assert spelled(await batcher.submit(image(7), FAR)) == [7]
+        assert len(model.rows) <= 3  # the first, perhaps the second that had begun by then, and the other request's
 
     with_batcher(test)
 

@@ -1,0 +1,93 @@
+"""One request on its way through the batches, and one batch with its parts of requests."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pupil_server.priority import Priority
+from pupil_server.session import Outputs
+
+
+class Answer(NamedTuple):
+    """Logits and scores (N, K) of one request, how long it waited and how long its batches took, in seconds."""
+
+    outputs: Outputs
+    queue_seconds: float
+    compute_seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One request: its images, how many of them are in batches by now, what is answered so far, and who waits."""
+
+    pixels: NDArray[np.uint8]  # (N, H, W, C)
+    deadline: float  # on time.monotonic's clock, as is `arrived`
+    priority: Priority
+    answer: asyncio.Future[Answer]
+    arrived: float
+    taken: int = 0
+    done: int = 0
+    queue_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    parts: dict[int, Outputs] = field(default_factory=dict)  # by their first row: two instances may finish out of order
+
+    @property
+    def stage(self) -> str:
+        return "inference" if self.taken else "queue"
+
+    def finish(self, first: int, outputs: Outputs, seconds: float) -> None:
+        """Takes the rows from `first` on; with the last ones the request is answered."""
+        self.compute_seconds += seconds
+        self.done += len(outputs.logits)
+        if self.done < len(self.pixels) or self.parts:
+            self.parts[first] = outputs
+        if self.done == len(self.pixels) and not self.answer.done():
+            whole = _joined(self.parts) if self.parts else outputs
+            self.answer.set_result(Answer(whole, self.queue_seconds, self.compute_seconds))
+
+
+def _joined(parts: dict[int, Outputs]) -> Outputs:
+    in_order = [parts[first] for first in sorted(parts)]
+    return Outputs(*(np.concatenate(arrays) for arrays in zip(*in_order, strict=True)))
+
+
+class Part(NamedTuple):
+    """Rows first:last of one request, inside one batch."""
+
+    work: Work
+    first: int
+    last: int
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """What one run of the model answers."""
+
+    parts: list[Part]
+
+    def works(self) -> Iterator[Work]:
+        return (part.work for part in self.parts)
+
+    def images(self) -> int:
+        return sum(part.last - part.first for part in self.parts)
+
+    def pixels(self, buckets: tuple[int, ...]) -> NDArray[np.uint8]:
+        """One array of all images, with rows of zeros up to the next bucket, if there is one."""
+        rows = [part.work.pixels[part.first : part.last] for part in self.parts]
+        if buckets:
+            images = self.images()
+            padding = next((bucket for bucket in buckets if bucket >= images), images) - images
+            rows.append(np.zeros((padding, *rows[0].shape[1:]), np.uint8))
+        return rows[0] if len(rows) == 1 else np.concatenate(rows)
+
+    def finish(self, outputs: Outputs, seconds: float) -> None:
+        """Gives every request its own rows; those of the padding are nobody's."""
+        row = 0
+        for work, first, last in self.parts:
+            rows = slice(row, row + last - first)
+            row = rows.stop
+            work.finish(first, Outputs(outputs.logits[rows], outputs.scores[rows]), seconds)
