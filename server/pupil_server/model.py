@@ -4,8 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,67 +12,30 @@ from numpy.typing import NDArray
 from pupil_proto.v1.inference_pb2 import AnsweredBy, Images
 from pupil_server.admission import Admission
 from pupil_server.batching import Answer, Batcher
-from pupil_server.bundle import Bundle, read_bundle
 from pupil_server.call import Call
 from pupil_server.decoding import Decoder, count, pixels_array
-from pupil_server.errors import BadImage, BundleError, Unavailable
-from pupil_server.images import Limits, decode
+from pupil_server.errors import BadImage, NotFound, Unavailable
+from pupil_server.loading import Prepared
 from pupil_server.metrics import Metrics
-from pupil_server.resources import usable_cores
-from pupil_server.session import Session
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.statistics import Statistics
 
 
-class Prepared(NamedTuple):
-    """A bundle with its session, checked and warmed."""
-
-    bundle: Bundle
-    session: Session
-
-
-def limits(settings: ServerSettings) -> Limits:
-    return Limits(settings.max_image_mb * MEGA, int(settings.max_megapixels * MEGA))
-
-
-def prepare(folder: Path, settings: ServerSettings) -> Prepared:
-    """Reads, checks and warms a bundle: everything about loading that takes time. Raises BundleError."""
-    bundle = read_bundle(folder)
-    session = Session(bundle.graph, device=settings.device, threads=settings.threads or usable_cores())
-    size = bundle.facts.input
-    try:
-        session.check_shape(size.height, size.width, size.channels, batch=bundle.facts.max_batch)
-    except BundleError as error:
-        raise BundleError(f"{folder}: {error}; export it again") from None
-    _check_goldens(bundle, session, limits(settings))
-    largest = bundle.facts.largest_batch(settings.max_batch)
-    session.run(np.zeros((largest, size.height, size.width, size.channels), np.uint8))
-    return Prepared(bundle, session)
-
-
-def _check_goldens(bundle: Bundle, session: Session, limits: Limits) -> None:
-    """Decoding and graph together must give what they gave at export: no skew between training and serving."""
-    for golden in bundle.goldens:
-        pixels = decode(golden.encoded, bundle.facts.input, bundle.facts.resize, limits)
-        scores = session.run(pixels[np.newaxis]).scores[0]
-        if scores.shape != golden.scores.shape or scores.shape != (len(bundle.facts.classes),):
-            raise BundleError(
-                f"{bundle.folder}: {len(bundle.facts.classes)} classes, the model gives {scores.shape[0]} scores "
-                f"and {golden.name} {golden.scores.shape[0]}; export it again"
-            )
-        off = float(np.abs(scores - golden.scores).max())
-        if not off <= golden.tolerance:
-            raise BundleError(
-                f"{bundle.folder}: {golden.name} scores differ by {off:.3g} from those at export, "
-                f"at most {golden.tolerance:g} is allowed; preprocessing or runtime are not the same"
-            )
-
-
 class LoadedModel:
-    """A version that answers. Whoever holds it keeps it alive: `retire` waits for them."""
+    """A version that answers, in one precision. Whoever holds it keeps it alive: `retire` waits for them.
 
-    def __init__(self, prepared: Prepared, settings: ServerSettings, decoder: Decoder, metrics: Metrics) -> None:
-        self.bundle, self.session = prepared
+    In its other precisions it is another LoadedModel, with a queue of its own behind the same `admission`.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        settings: ServerSettings,
+        decoder: Decoder,
+        metrics: Metrics,
+        admission: Admission | None = None,
+    ) -> None:
+        self.bundle, self.session, others = prepared
         self.facts = self.bundle.facts
         self.max_batch = self.facts.largest_batch(settings.max_batch)
         self.retired = False
@@ -83,7 +45,7 @@ class LoadedModel:
         self._let_go.set()
         self._decoder = decoder
         size = self.facts.input
-        self._admission = Admission(
+        self._admission = admission or Admission(
             max_images=settings.max_queue_images,
             max_bytes=settings.max_queue_mb * MEGA,
             image_bytes=size.height * size.width * size.channels,
@@ -96,9 +58,25 @@ class LoadedModel:
             observer=self._observer,
             name=str(self),
         )
+        self._others = [LoadedModel(other, settings, decoder, metrics, self._admission) for other in others]
 
     def __str__(self) -> str:
         return f"{self.facts.model}/{self.facts.version}"
+
+    @property
+    def precisions(self) -> dict[str, "LoadedModel"]:
+        """This and the others, by their precision."""
+        return {model.facts.precision: model for model in (self, *self._others)}
+
+    def in_precision(self, precision: str) -> "LoadedModel":
+        """The model that answers in `precision`, this one where none is named. Raises NotFound with those there are."""
+        if not precision:
+            return self
+        if precision not in self.precisions:
+            raise NotFound(
+                f"{self} does not answer in precision {precision!r}; it answers in {', '.join(self.precisions)}"
+            )
+        return self.precisions[precision]
 
     @contextmanager
     def hold(self) -> Iterator[Self]:
@@ -117,28 +95,33 @@ class LoadedModel:
     async def predict(self, images: Images, call: Call) -> Answer:
         """Logits and scores of every image of a request. Raises BadImage for the first that cannot be read."""
         answer, broken = await self.predict_readable(images, call)
-        for place, image in broken.items():
-            raise BadImage(f"image {place + 1} of {len(images.encoded)}: {image}")
+        _refuse(broken, images)
         assert answer is not None  # no image broken, and `count` refuses none
         return answer
 
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
         with self._door(count(images), call) as arrived:
-            if not images.encoded:
-                return await self._submit(pixels_array(images.pixels, self.facts.input), call, arrived), {}
-            decoded = await self._decoder.decode(images.encoded, self.facts.input, self.facts.resize, call)
-            broken = {place: image for place, image in enumerate(decoded) if isinstance(image, BadImage)}
-            readable = [image for image in decoded if not isinstance(image, BadImage)]
-            if not readable:
+            pixels, broken = await self._read(images, call)
+            if not len(pixels):
                 self.statistics.failed.add(time.monotonic() - arrived)
                 return None, broken
-            return await self._submit(np.stack(readable), call, arrived), broken
+            return await self._submit(pixels, call, arrived), broken
 
     async def predict_pixels(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
         """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
         with self._door(len(pixels), call) as arrived:
             return await self._submit(pixels, call, arrived)
+
+    async def predict_beside(self, other: "LoadedModel", images: Images, call: Call) -> tuple[Answer, Answer]:
+        """Both models' answers. Where they want the same pixels, those are read once, and one array feeds both."""
+        if (self.facts.input, self.facts.resize) != (other.facts.input, other.facts.resize):
+            return await asyncio.gather(self.predict(images, call), other.predict(images, call))
+        number = count(images)
+        with self._door(number, call) as arrived, other._door(number, call):
+            pixels, broken = await self._read(images, call)
+            _refuse(broken, images)
+            return await asyncio.gather(self._submit(pixels, call, arrived), other._submit(pixels, call, arrived))
 
     def answered_by(self, answer: Answer | None = None) -> AnsweredBy:
         """Who answered, and what it took."""
@@ -152,7 +135,10 @@ class LoadedModel:
         )
 
     async def retire(self, grace: float) -> None:
-        """Lets nobody in any more, waits at most `grace` seconds for who is inside, and frees the session."""
+        """Lets nobody in any more, waits at most `grace` seconds for who is inside, and frees the sessions."""
+        await asyncio.gather(self._retire(grace), *(other.retire(grace) for other in self._others))
+
+    async def _retire(self, grace: float) -> None:
         self.retired = True
         try:
             async with asyncio.timeout(grace):
@@ -172,6 +158,17 @@ class LoadedModel:
             self.statistics.failed.add(time.monotonic() - arrived)
             raise
 
+    async def _read(self, images: Images, call: Call) -> tuple[NDArray[np.uint8], dict[int, BadImage]]:
+        """The pixels (N, H, W, C) of the images that can be read, and why not for the others by their place."""
+        size = self.facts.input
+        if not images.encoded:
+            return pixels_array(images.pixels, size), {}
+        decoded = await self._decoder.decode(images.encoded, size, self.facts.resize, call)
+        broken = {place: image for place, image in enumerate(decoded) if isinstance(image, BadImage)}
+        readable = [image for image in decoded if not isinstance(image, BadImage)]
+        none = np.empty((0, size.height, size.width, size.channels), np.uint8)
+        return np.stack(readable) if readable else none, broken
+
     async def _submit(self, pixels: NDArray[np.uint8], call: Call, arrived: float) -> Answer:
         call.require_time()
         decoding = time.monotonic() - arrived
@@ -179,6 +176,11 @@ class LoadedModel:
         seconds = time.monotonic() - arrived
         self.statistics.answer(seconds, decoding=decoding, queue=answer.queue_seconds, compute=answer.compute_seconds)
         return answer
+
+
+def _refuse(broken: dict[int, BadImage], images: Images) -> None:
+    for place, image in broken.items():
+        raise BadImage(f"image {place + 1} of {len(images.encoded)}: {image}")
 
 
 class _Observer:
