@@ -51,7 +51,7 @@ class Buffers:
         with self._one_at_a_time:
             bound.images.update_inplace(np.ascontiguousarray(pixels))
             self._session.run_with_iobinding(bound.binding, bound.options)
-            return [output.numpy()[:count] for output in bound.outputs]
+            return [output.numpy()[:count].copy() for output in bound.outputs]  # the buffer is the next batch's
 
     def _widths(self, shape: Shape) -> list[int]:
         """How many numbers an image gets in each output: a graph need not say so itself."""

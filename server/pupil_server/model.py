@@ -58,15 +58,13 @@ class LoadedModel:
             observer=self._observer,
             name=str(self),
         )
-        self._others = [LoadedModel(other, settings, decoder, metrics, self._admission) for other in others]
+        beside = [LoadedModel(other, settings, decoder, metrics, self._admission) for other in others]
+        self.precisions = {model.facts.precision: model for model in (self, *beside)}
+        for model in beside:
+            model.precisions = self.precisions
 
     def __str__(self) -> str:
         return f"{self.facts.model}/{self.facts.version}"
-
-    @property
-    def precisions(self) -> dict[str, "LoadedModel"]:
-        """This and the others, by their precision."""
-        return {model.facts.precision: model for model in (self, *self._others)}
 
     def in_precision(self, precision: str) -> "LoadedModel":
         """The model that answers in `precision`, this one where none is named. Raises NotFound with those there are."""
@@ -136,7 +134,7 @@ class LoadedModel:
 
     async def retire(self, grace: float) -> None:
         """Lets nobody in any more, waits at most `grace` seconds for who is inside, and frees the sessions."""
-        await asyncio.gather(self._retire(grace), *(other.retire(grace) for other in self._others))
+        await asyncio.gather(*(model._retire(grace) for model in self.precisions.values()))
 
     async def _retire(self, grace: float) -> None:
         self.retired = True
