@@ -7,7 +7,7 @@ import click
 
 ORDER = (
     *("augment", "train", "distill", "self-train", "evaluate", "report", "export", "import"),
-    *("serve", "classify", "compare", "label", "models", "demo"),
+    *("tune", "serve", "classify", "compare", "label", "models", "demo"),
 )
 EXTRAS = {"pupil_training": "training", "pupil_export": "export", "pupil_server": "server"}
 
