@@ -33,11 +33,15 @@ def open_session(
             ort.preload_dlls()  # those that were installed as packages, where no system has them
     try:
         # Bytes, not the path: a graph cannot then refer to files outside the bundle.
-        session = ort.InferenceSession(graph.read_bytes(), _options(device, threads), providers=named)
+        options = _options(device, threads)
+        session = ort.InferenceSession(graph.read_bytes(), options, providers=named, enable_fallback=0)
     except Exception as error:  # the runtime raises its own types, all of them RuntimeError's kin or not
         raise BundleError(f"{graph}: ONNX Runtime refuses it on {device}: {error}") from error
     if session.get_providers()[0] != PROVIDERS[device]:
-        raise BundleError(f"--device {device}: ONNX Runtime fell back to {session.get_providers()[0]}")
+        raise BundleError(
+            f"--device {device}: ONNX Runtime fell back to {session.get_providers()[0]}: a library or a driver is "
+            f"missing, which its own lines above this one name; pip install 'pupil[cuda]' brings the libraries"
+        )
     if wrong := misplaced(placement(session), device):
         raise BundleError(f"{graph}: --device {device}: {wrong}; serve it with --device cpu, or auto")
     _check_shape(graph, session, shape, max_batch)

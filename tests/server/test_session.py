@@ -166,9 +166,12 @@ def test_where_cuda_is_seen_but_does_not_work_auto_falls_back_and_keeps_the_reas
 
 @pytest.mark.skipif(any(Path("/dev").glob("nvidia[0-9]*")), reason="CUDA may well work here")
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
-def test_a_device_that_is_not_there_is_a_refusal(convolutions: Path, device: str) -> None:
+def test_a_device_that_is_not_there_is_a_refusal_that_prints_nothing(
+    convolutions: Path, device: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(BundleError, match=f"--device {device}|refuses it on {device}"):
         Session(convolutions, device=device, threads=1, shape=SHAPE, max_batch=4)
+    assert capsys.readouterr().out == ""
 
 
 def test_buffers_give_every_batch_size_what_a_plain_run_gives(convolutions: Path, noise) -> None:
