@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pupil_proto.v1.inference_pb2 import AnsweredBy, Images
 from pupil_server.admission import Admission
 from pupil_server.batching import Answer, Batcher
+from pupil_server.bundle import InputSize
 from pupil_server.call import Call
 from pupil_server.decoding import Decoder, count, pixels_array
 from pupil_server.errors import BadImage, NotFound, Unavailable
@@ -24,8 +25,11 @@ from pupil_server.statistics import Statistics
 class LoadedModel:
     """A version that answers, in one precision. Whoever holds it keeps it alive: `retire` waits for them.
 
-    In its other precisions it is another LoadedModel, with a queue of its own behind the same `admission`.
+    In its other precisions it is another LoadedModel `beside` this one: a queue of its own behind the same door,
+    counted in the same statistics.
     """
+
+    precisions: dict[str, "LoadedModel"]  # this and the others
 
     def __init__(
         self,
@@ -33,23 +37,18 @@ class LoadedModel:
         settings: ServerSettings,
         decoder: Decoder,
         metrics: Metrics,
-        admission: Admission | None = None,
+        beside: "LoadedModel | None" = None,
     ) -> None:
         self.bundle, self.session, others = prepared
         self.facts = self.bundle.facts
         self.max_batch = self.facts.largest_batch(settings.max_batch)
         self.retired = False
-        self.statistics = Statistics()
+        self.statistics: Statistics = beside.statistics if beside else Statistics()
         self._holders = 0
         self._let_go = asyncio.Event()
         self._let_go.set()
         self._decoder = decoder
-        size = self.facts.input
-        self._admission = admission or Admission(
-            max_images=settings.max_queue_images,
-            max_bytes=settings.max_queue_mb * MEGA,
-            image_bytes=size.height * size.width * size.channels,
-        )
+        self._admission: Admission = beside._admission if beside else _admission(settings, self.facts.input)
         self._observer = _Observer(self, self._admission, metrics)
         self._batcher = Batcher(
             self.session.run,
@@ -58,10 +57,9 @@ class LoadedModel:
             observer=self._observer,
             name=str(self),
         )
-        beside = [LoadedModel(other, settings, decoder, metrics, self._admission) for other in others]
-        self.precisions = {model.facts.precision: model for model in (self, *beside)}
-        for model in beside:
-            model.precisions = self.precisions
+        models = [self, *(LoadedModel(other, settings, decoder, metrics, beside=self) for other in others)]
+        for model in models:  # whichever is asked knows them all
+            model.precisions = {each.facts.precision: each for each in models}
 
     def __str__(self) -> str:
         return f"{self.facts.model}/{self.facts.version}"
@@ -174,6 +172,14 @@ class LoadedModel:
         seconds = time.monotonic() - arrived
         self.statistics.answer(seconds, decoding=decoding, queue=answer.queue_seconds, compute=answer.compute_seconds)
         return answer
+
+
+def _admission(settings: ServerSettings, size: InputSize) -> Admission:
+    return Admission(
+        max_images=settings.max_queue_images,
+        max_bytes=settings.max_queue_mb * MEGA,
+        image_bytes=size.height * size.width * size.channels,
+    )
 
 
 def _refuse(broken: dict[int, BadImage], images: Images) -> None:
