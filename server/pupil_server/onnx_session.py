@@ -59,7 +59,7 @@ def placement(session: ort.InferenceSession) -> dict[str, list[str]]:
 def _options(device: str, threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = threads  # explicit: ONNX Runtime's own guess ignores a container's limits
+    options.intra_op_num_threads = threads if device == "cpu" else 1  # its own guess ignores a container's limits
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle cores must idle
     options.add_session_config_entry("session.set_denormal_as_zero", "1")

@@ -55,9 +55,13 @@ class Session:
         return Outputs(*self._session.run(["logits", "scores"], {"images": pixels}))
 
     def warm(self) -> None:
-        """Runs every batch size that must lie ready, largest first: the others then fit into its memory."""
+        """Runs every batch size that must lie ready, largest first: the others then fit into its memory.
+
+        Twice, because the second run of a size is the one that records its graph.
+        """
         for size in reversed(self.buckets or (self._max_batch,)):
-            self.run(self._blank(size))
+            for _ in range(2):
+                self.run(self._blank(size))
 
     def _open(self, search: str) -> None:
         shape, most, gpu = self._shape, self._max_batch, self._gpu
