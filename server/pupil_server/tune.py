@@ -25,7 +25,7 @@ class Setting(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What a setting gave; the time is the median of a batch."""
+    """What a setting gave, by the median batch: other work on the machine moves it least."""
 
     setting: Setting
     images_per_second: float
@@ -40,15 +40,16 @@ def settings(device: str, precisions: Iterable[str], *, cores: int, largest: int
 
 
 def sweep(bundle: Bundle, device: str, planned: list[Setting], *, seconds: float) -> Iterator[Trial]:
-    """The trials, as they come. Each has the same share of `seconds`, and none begins once they are over."""
-    end, share = time.monotonic() + seconds, seconds / len(planned)
+    """The trials, as they come. Each has a fair share of what is left of `seconds`; none begins once they are over."""
+    end = time.monotonic() + seconds
     largest = max(setting.max_batch for setting in planned)
     session, opened = None, ("", 0)
-    for setting in planned:
+    for place, setting in enumerate(planned):
         if time.monotonic() >= end:
             return
         if session is None or opened != setting[:2]:
             session, opened = _open(bundle, device, setting, largest), setting[:2]
+        share = (end - time.monotonic()) / (len(planned) - place)
         yield measure(session.run, _noise(bundle, setting.max_batch), setting, seconds=share)
 
 
@@ -75,12 +76,15 @@ def measure(
     with ThreadPoolExecutor(setting.instances) as threads:
         running = [threads.submit(one_after_the_other) for _ in range(setting.instances)]
         times = [taken for thread in running for taken in thread.result()]
-    rate = len(times) * len(images) / (time.perf_counter() - start)
-    return Trial(setting, rate, 1000 * median(times))
+    typical = median(times)
+    return Trial(setting, setting.instances * len(images) / typical, 1000 * typical)
 
 
 def best(trials: list[Trial], *, most_milliseconds: float) -> Trial:
-    """The fastest of the trials whose batches take at most so long; nearly as fast with a smaller batch is better."""
+    """The fastest of the trials whose batches take at most so long.
+
+    Nearly as fast is better in the precision that was planned first, and with a smaller batch.
+    """
     quick = [trial for trial in trials if trial.milliseconds <= most_milliseconds]
     if not quick:
         least = min((trial.milliseconds for trial in trials), default=float("inf"))
@@ -90,7 +94,8 @@ def best(trials: list[Trial], *, most_milliseconds: float) -> Trial:
         )
     enough = NEARLY * max(trial.images_per_second for trial in quick)
     good = [trial for trial in quick if trial.images_per_second >= enough]
-    return min(good, key=lambda trial: (trial.setting.max_batch, -trial.images_per_second))
+    order = list(dict.fromkeys(trial.setting.precision for trial in trials))
+    return min(good, key=lambda trial: (order.index(trial.setting.precision), trial.setting.max_batch))
 
 
 def write_settings(file: Path, chosen: Setting, *, device: str, heading: str) -> None:

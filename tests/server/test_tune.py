@@ -13,8 +13,8 @@ from pupil_server.tune import Setting, Trial, best, divisions, settings, sweep
 from pupil_server.tune_cli import tune
 
 
-def trial(max_batch: int, rate: float, milliseconds: float) -> Trial:
-    return Trial(Setting("fp32", 1, 1, max_batch), rate, milliseconds)
+def trial(max_batch: int, rate: float, milliseconds: float, precision: str = "fp32") -> Trial:
+    return Trial(Setting(precision, 1, 1, max_batch), rate, milliseconds)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,12 @@ def test_the_smallest_batch_that_is_nearly_as_fast_is_best() -> None:
     assert best(trials, most_milliseconds=5).setting.max_batch == 1
     with pytest.raises(BundleError, match=r"at most 1 ms, the quickest of 4 trials took 2 ms"):
         best(trials, most_milliseconds=1)
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(1020, "fp32"), (1100, "int8")])
+def test_another_precision_must_be_worth_it(rate: float, expected: str) -> None:
+    trials = [trial(32, 1000, 32), trial(1, rate, 1, precision="int8")]
+    assert best(trials, most_milliseconds=100).setting.precision == expected
 
 
 def test_no_trial_begins_once_the_time_is_over(toolbox, tmp_path: Path) -> None:
