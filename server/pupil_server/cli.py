@@ -77,7 +77,13 @@ def _option(name: str, kind: Any, default: Any, text: str, **more: Any) -> Calla
     "auto",
     "That answers unasked; auto: fp16 on a GPU where the bundle has it, else fp32.",
 )
-@_option("--more-precisions", str, (), "Also answer in these, where asked; repeat for more.", multiple=True)
+@_option(
+    "--more-precisions",
+    click.Choice(["fp32", "fp16", "int8"]),
+    (),
+    "Also answer in these, where asked; repeat for more.",
+    multiple=True,
+)
 @_option("--cuda-graphs", bool, False, "Record each batch size once, then replay it.", is_flag=True)
 @_option(
     "--conv-search",

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from pupil_server.errors import BundleError
+from pupil_server.processor import int8_overflows
 from pupil_server.providers import DEVICES, PROVIDERS, Options, Shape, misplaced
 
 WATCHED = "session.record_ep_graph_assignment_info"
@@ -49,7 +50,7 @@ def open_session(
 
 
 def placement(session: ort.InferenceSession) -> dict[str, list[str]]:
-    """The operators of the graph, as it was optimised, on each device."""
+    """The operators on each device, of the graph as it was when it was divided between them."""
     placed: dict[str, list[str]] = defaultdict(list)
     for part in session.get_provider_graph_assignment_info():
         placed[DEVICES.get(part.ep_name, part.ep_name)] += [node.op_type for node in part.get_nodes()]
@@ -64,8 +65,8 @@ def _options(device: str, threads: int) -> ort.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle cores must idle
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.add_session_config_entry(WATCHED, "1")
-    # Without VNNI the fast int8 product overflows and answers nonsense. Where there is VNNI this does nothing.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if int8_overflows():
+        options.add_session_config_entry("session.x64quantprecision", "1")  # exact, and slower
     # A pattern is kept for every batch size that was ever seen: memory would grow with each new one.
     options.enable_mem_pattern = device != "cpu"
     return options

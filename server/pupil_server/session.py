@@ -55,13 +55,11 @@ class Session:
         return Outputs(*self._session.run(["logits", "scores"], {"images": pixels}))
 
     def warm(self) -> None:
-        """Runs every batch size that must lie ready, largest first: the others then fit into its memory.
-
-        Twice, because the second run of a size is the one that records its graph.
-        """
+        """Runs every batch size that must lie ready, largest first: the others then fit into its memory."""
         for size in reversed(self.buckets or (self._max_batch,)):
-            for _ in range(2):
-                self.run(self._blank(size))
+            self.run(self._blank(size))
+            if self.buckets:
+                self.run(self._blank(size))  # a GPU's second run of a size is the one that is recorded
 
     def _open(self, search: str) -> None:
         shape, most, gpu = self._shape, self._max_batch, self._gpu
