@@ -165,6 +165,8 @@ def model_info(found: models_pb.ModelInfo) -> ModelInfo:
         certificates=tuple(certificate(each) for each in found.certificates),
         created=found.created,
         max_batch_images=found.max_batch_images,
+        nodes=dict(found.nodes),
+        precisions=tuple(found.precisions),
     )
 
 
