@@ -62,7 +62,7 @@ def table(bundle: Bundle, device: str) -> list[str]:
     if device == "cuda":
         ways["buffers, graphs"] = bound(bundle, device, graphs=True)
     lines = [f"| batch | {' | '.join(ways)} |", "| ---: |" + " ---: |" * len(ways)]
-    for size in buckets("cuda", MAX_BATCH):
+    for size in buckets("cuda", largest(bundle)):
         images = np.random.default_rng(0).integers(0, 256, (size, *shape_of(bundle)), np.uint8)
         rates = (f"{images_per_second(run, images):,.0f}" for run in ways.values())
         lines.append(f"| {size} | {' | '.join(rates)} |")
@@ -77,13 +77,17 @@ def plain(bundle: Bundle, device: str, search: str) -> Run:
 
 def bound(bundle: Bundle, device: str, *, graphs: bool) -> Run:
     session = opened(bundle, device, Gpu(graphs=graphs, search=SEARCHES[0]))
-    return Buffers(session, shape_of(bundle), buckets("cuda", MAX_BATCH), graphs=graphs, device=device).run
+    return Buffers(session, shape_of(bundle), buckets("cuda", largest(bundle)), graphs=graphs, device=device).run
 
 
 def opened(bundle: Bundle, device: str, gpu: Gpu):  # type: ignore[no-untyped-def]
     shape, precision = shape_of(bundle), bundle.facts.precision
-    named = providers(device, shape=shape, max_batch=MAX_BATCH, precision=precision, gpu=gpu, search=gpu.search)
-    return open_session(bundle.graph, device, named, threads=1, shape=shape, max_batch=MAX_BATCH)
+    named = providers(device, shape=shape, max_batch=largest(bundle), precision=precision, gpu=gpu, search=gpu.search)
+    return open_session(bundle.graph, device, named, threads=1, shape=shape, max_batch=largest(bundle))
+
+
+def largest(bundle: Bundle) -> int:
+    return bundle.facts.largest_batch(MAX_BATCH)
 
 
 def shape_of(bundle: Bundle) -> tuple[int, int, int]:

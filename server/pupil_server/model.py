@@ -29,8 +29,6 @@ class LoadedModel:
     counted in the same statistics.
     """
 
-    precisions: dict[str, "LoadedModel"]  # this and the others
-
     def __init__(
         self,
         prepared: Prepared,
@@ -57,22 +55,22 @@ class LoadedModel:
             observer=self._observer,
             name=str(self),
         )
-        models = [self, *(LoadedModel(other, settings, decoder, metrics, beside=self) for other in others)]
-        for model in models:  # whichever is asked knows them all
-            model.precisions = {each.facts.precision: each for each in models}
+        self.precisions: tuple[str, ...] = beside.precisions if beside else _precisions(prepared)
+        self._others = [LoadedModel(other, settings, decoder, metrics, beside=self) for other in others]
 
     def __str__(self) -> str:
         return f"{self.facts.model}/{self.facts.version}"
 
+    def in_each_precision(self) -> list["LoadedModel"]:
+        """This and the others, in the order of `precisions`."""
+        return [self, *self._others]
+
     def in_precision(self, precision: str) -> "LoadedModel":
         """The model that answers in `precision`, this one where none is named. Raises NotFound with those there are."""
-        if not precision:
-            return self
-        if precision not in self.precisions:
-            raise NotFound(
-                f"{self} does not answer in precision {precision!r}; it answers in {', '.join(self.precisions)}"
-            )
-        return self.precisions[precision]
+        for model in self.in_each_precision():
+            if precision in ("", model.facts.precision):
+                return model
+        raise NotFound(f"{self} does not answer in precision {precision!r}; it answers in {', '.join(self.precisions)}")
 
     @contextmanager
     def hold(self) -> Iterator[Self]:
@@ -132,7 +130,7 @@ class LoadedModel:
 
     async def retire(self, grace: float) -> None:
         """Lets nobody in any more, waits at most `grace` seconds for who is inside, and frees the sessions."""
-        await asyncio.gather(*(model._retire(grace) for model in self.precisions.values()))
+        await asyncio.gather(*(model._retire(grace) for model in self.in_each_precision()))
 
     async def _retire(self, grace: float) -> None:
         self.retired = True
@@ -172,6 +170,10 @@ class LoadedModel:
         seconds = time.monotonic() - arrived
         self.statistics.answer(seconds, decoding=decoding, queue=answer.queue_seconds, compute=answer.compute_seconds)
         return answer
+
+
+def _precisions(prepared: Prepared) -> tuple[str, ...]:
+    return tuple(each.bundle.facts.precision for each in (prepared, *prepared.others))
 
 
 def _admission(settings: ServerSettings, size: InputSize) -> Admission:

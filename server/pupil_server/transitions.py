@@ -79,7 +79,8 @@ class Transitions:
 
     def _show_device(self, model: LoadedModel, loaded: int) -> None:
         name, number = model.facts.model, str(model.facts.version)
-        for precision, each in model.precisions.items():
+        for each in model.in_each_precision():
+            precision = each.facts.precision
             facts = (each.facts.fingerprint, precision, each.session.device)
             self._metrics.model_info.labels(name, number, *facts).set(loaded)
             for device, nodes in each.session.nodes.items():

@@ -61,7 +61,8 @@ def tune(
             if name not in read.precisions:
                 raise BundleError(f"{bundle}: has no {name}; it has {', '.join(read.precisions)}")
         where = best_device(available())[0] if device == "auto" else device
-        planned = tuning.settings(where, precisions or read.precisions, cores=usable_cores(), largest=max_batch)
+        largest = read.facts.largest_batch(max_batch)
+        planned = tuning.settings(where, precisions or read.precisions, cores=usable_cores(), largest=largest)
         click.echo(_row(*COLUMNS), err=as_json)
         trials = []
         for trial in tuning.sweep(read, where, planned, seconds=seconds):
