@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pupil_server.errors import BundleError
 from pupil_trust import Calibration, Certificate
 
+GOLDENS = "golden/golden.json"
+
 
 class _Facts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")  # a reader ignores keys that it does not know
@@ -36,6 +38,15 @@ class Teacher(_Facts):
     fingerprint: str | None = None
 
 
+class PrecisionFacts(_Facts):
+    """What differs from one precision of a bundle to the next: its files, and what its own scores prove."""
+
+    file: str
+    goldens: str
+    calibration: str | None = None
+    certificates: tuple[dict[str, Any], ...] = ()
+
+
 class BundleFacts(_Facts):
     """`bundle.json`, format 1; docs/files.md explains each key."""
 
@@ -51,6 +62,7 @@ class BundleFacts(_Facts):
     max_batch: Literal[1] | None = None  # of an imported graph that takes one image at a time
     teacher: Teacher | None = None
     certificates: tuple[dict[str, Any], ...] = ()
+    precisions: dict[str, PrecisionFacts] = {}
     files: dict[str, str]
     fingerprint: str
 
@@ -63,6 +75,14 @@ class BundleFacts(_Facts):
     def largest_batch(self, allowed: int) -> int:
         """How many images may go into the graph at once, where the server allows so many."""
         return min(allowed, self.max_batch or allowed)
+
+    def each_precision(self) -> dict[str, PrecisionFacts]:
+        """By name, the one whose figures stand at the top first."""
+        calibration = "calibration.json" if "calibration.json" in self.files else None
+        top = PrecisionFacts(
+            file="model.onnx", goldens=GOLDENS, calibration=calibration, certificates=self.certificates
+        )
+        return {self.precision: top, **self.precisions}
 
 
 @dataclass(frozen=True)
@@ -77,17 +97,22 @@ class Golden:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose every byte has been compared with its fingerprint."""
+    """A bundle in one of its precisions, and beside it in the `others`.
+
+    Every byte of it has been compared with its fingerprint; `facts.precision` says which precision this is.
+    """
 
     folder: Path
     facts: BundleFacts
+    graph: Path
     calibration: Calibration | None
     certificates: tuple[Certificate, ...]
     goldens: tuple[Golden, ...]
+    others: tuple["Bundle", ...] = ()
 
     @property
-    def graph(self) -> Path:
-        return self.folder / "model.onnx"
+    def precisions(self) -> dict[str, "Bundle"]:
+        return {bundle.facts.precision: bundle for bundle in (self, *self.others)}
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -95,23 +120,30 @@ def read_bundle(folder: Path) -> Bundle:
     facts = _read_facts(folder)
     for name, sha256 in facts.files.items():
         _check_file(folder, name, sha256)
-    for name in ("model.onnx", "golden/golden.json"):
-        if name not in facts.files:
-            raise BundleError(f"{folder}/bundle.json: lists no {name}; export it again")
     if (facts.model, str(facts.version)) != (folder.parent.name, folder.name):
         where = f"{folder.parent.name}/{folder.name}"
         raise BundleError(f"{folder}: says that it is {facts.model}/{facts.version}, but lies at {where}; move it back")
+    top, *others = (_in_precision(folder, facts, name, each) for name, each in facts.each_precision().items())
+    return replace(top, others=tuple(others))
+
+
+def _in_precision(folder: Path, facts: BundleFacts, precision: str, own: PrecisionFacts) -> Bundle:
+    for name in (own.file, own.goldens, *([own.calibration] if own.calibration else [])):
+        if name not in facts.files:
+            raise BundleError(f"{folder}/bundle.json: lists no {name}; export it again")
+    facts = facts.model_copy(update={"precision": precision, "certificates": own.certificates})
     try:
         return Bundle(
             folder,
             facts,
-            _read_calibration(folder, facts),
+            folder / own.file,
+            _read_calibration(folder / own.calibration) if own.calibration else None,
             _read_certificates(facts),
-            _read_goldens(folder, facts),
+            _read_goldens(folder, own.goldens, facts),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(
-            f"{folder}: calibration or goldens are not understood ({error!r}); export it again"
+            f"{folder}: calibration or goldens of {precision} are not understood ({error!r}); export it again"
         ) from error
 
 
@@ -153,10 +185,8 @@ def _check_file(folder: Path, name: str, sha256: str) -> None:
         raise BundleError(f"{folder / name}: changed since it was exported (the SHA-256 differs); export it again")
 
 
-def _read_calibration(folder: Path, facts: BundleFacts) -> Calibration | None:
-    if "calibration.json" not in facts.files:
-        return None
-    raw = json.loads((folder / "calibration.json").read_bytes())
+def _read_calibration(file: Path) -> Calibration:
+    raw = json.loads(file.read_bytes())
     correct = np.array(raw["predicted"], dtype=np.int64) == np.array(raw["label"], dtype=np.int64)
     return Calibration(np.array(raw["confidence"], dtype=np.float64), correct, np.array(raw["grid"], dtype=np.float64))
 
@@ -167,8 +197,8 @@ def _read_certificates(facts: BundleFacts) -> tuple[Certificate, ...]:
     return tuple(replace(certificate, fingerprint=facts.fingerprint) for certificate in found)
 
 
-def _read_goldens(folder: Path, facts: BundleFacts) -> tuple[Golden, ...]:
-    raw = json.loads((folder / "golden/golden.json").read_bytes())
+def _read_goldens(folder: Path, file: str, facts: BundleFacts) -> tuple[Golden, ...]:
+    raw = json.loads((folder / file).read_bytes())
     goldens = []
     for image in raw["images"]:
         name = f"golden/{image['file']}"

@@ -66,7 +66,33 @@ def _option(name: str, kind: Any, default: Any, text: str, **more: Any) -> Calla
 @_option("--port", click.IntRange(0, 65535), 50051, "gRPC; 0 for any free one.")
 @_option("--http-port", click.IntRange(0, 65535), 8080, "Metrics and probes; 0 for any free one.")
 @_option("--http-gateway", bool, False, "Images over HTTP, too: POST /v1/models/NAME:classify.", is_flag=True)
-@_option("--device", click.Choice(["auto", "cpu", "cuda"]), "auto", "cuda means CUDA or no start; auto may fall back.")
+@_option(
+    "--device",
+    click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+    "auto",
+    "cuda means CUDA or no start; auto may fall back to the CPU, and says so.",
+)
+@_option(
+    "--precision",
+    click.Choice(["auto", "fp32", "fp16", "int8"]),
+    "auto",
+    "That answers unasked; auto: fp16 on a GPU where the bundle has it, else fp32.",
+)
+@_option(
+    "--more-precisions",
+    click.Choice(["fp32", "fp16", "int8"]),
+    (),
+    "Also answer in these, where asked; repeat for more.",
+    multiple=True,
+)
+@_option("--cuda-graphs", bool, False, "Record each batch size once, then replay it.", is_flag=True)
+@_option(
+    "--conv-search",
+    click.Choice(["auto", "HEURISTIC", "EXHAUSTIVE", "DEFAULT"]),
+    "auto",
+    "How cuDNN finds the algorithm of a convolution; auto: the fastest, by trial.",
+)
+@_option("--engine-cache", click.Path(path_type=Path, file_okay=False), None, "Where TensorRT keeps its engines.")
 @_option("--threads", click.IntRange(0), 0, "Of one session on the CPU; 0 for the cores that are ours.")
 @_option("--instances", click.IntRange(1, 64), 1, "Sessions of one model at the same time.")
 @_option("--max-batch", click.IntRange(1, 4096), 32, "Images in one batch.")

@@ -1,6 +1,5 @@
 """Classify, ClassifyStream and Compare. A message and a Call come in, a message or one of our errors goes out."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
@@ -57,9 +56,7 @@ class InferenceHandlers:
             call.charged(count(request.images)) as paid,
         ):
             require_same_classes(student, teacher)
-            ours, theirs = await asyncio.gather(
-                student.predict(request.images, paid), teacher.predict(request.images, paid)
-            )
+            ours, theirs = await student.predict_beside(teacher, request.images, paid)
             s, t = ours.outputs.scores, theirs.outputs.scores
             agree, kl = s.argmax(axis=1) == t.argmax(axis=1), kl_divergence(t, s)
             self._count(agree.tolist(), kl.tolist())

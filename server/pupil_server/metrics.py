@@ -44,6 +44,9 @@ class Metrics:
             "pupil_model_info", "1 for each loaded version.", (*model, "fingerprint", "precision", "device"), registry=r
         )
         self.model_state = Gauge("pupil_model_state", "The state's number in models.proto.", model, registry=r)
+        self.nodes = Gauge(
+            "pupil_nodes", "Nodes of a loaded graph, by where they run.", (*model, "precision", "device"), registry=r
+        )
         self.device_fallback = Gauge("pupil_device_fallback", "1 where auto fell back to the CPU.", model, registry=r)
         self.agreement = Counter(
             "pupil_agreement", "Compared images, by whether the models agree.", ("agree",), registry=r

@@ -4,8 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,83 +12,43 @@ from numpy.typing import NDArray
 from pupil_proto.v1.inference_pb2 import AnsweredBy, Images
 from pupil_server.admission import Admission
 from pupil_server.batching import Answer, Batcher
-from pupil_server.bundle import Bundle, read_bundle
+from pupil_server.bundle import InputSize
 from pupil_server.call import Call
 from pupil_server.decoding import Decoder, count, pixels_array
-from pupil_server.errors import BadImage, BadRequest, BundleError, Unavailable
-from pupil_server.images import Limits, decode
+from pupil_server.errors import BadImage, BadRequest, NotFound, Unavailable
+from pupil_server.loading import Prepared
 from pupil_server.metrics import Metrics
-from pupil_server.resources import usable_cores
-from pupil_server.session import Session
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.statistics import Statistics
 from pupil_server.watchdog import Watchdog
 
 
-class Prepared(NamedTuple):
-    """A bundle with its session, checked and warmed."""
-
-    bundle: Bundle
-    session: Session
-
-
-def limits(settings: ServerSettings) -> Limits:
-    return Limits(settings.max_image_mb * MEGA, int(settings.max_megapixels * MEGA))
-
-
-def prepare(folder: Path, settings: ServerSettings) -> Prepared:
-    """Reads, checks and warms a bundle: everything about loading that takes time. Raises BundleError."""
-    bundle = read_bundle(folder)
-    session = Session(bundle.graph, device=settings.device, threads=settings.threads or usable_cores())
-    size = bundle.facts.input
-    try:
-        session.check_shape(size.height, size.width, size.channels, batch=bundle.facts.max_batch)
-    except BundleError as error:
-        raise BundleError(f"{folder}: {error}; export it again") from None
-    _check_goldens(bundle, session, limits(settings))
-    largest = bundle.facts.largest_batch(settings.max_batch)
-    session.run(np.zeros((largest, size.height, size.width, size.channels), np.uint8))
-    return Prepared(bundle, session)
-
-
-def _check_goldens(bundle: Bundle, session: Session, limits: Limits) -> None:
-    """Decoding and graph together must give what they gave at export: no skew between training and serving."""
-    for golden in bundle.goldens:
-        pixels = decode(golden.encoded, bundle.facts.input, bundle.facts.resize, limits)
-        scores = session.run(pixels[np.newaxis]).scores[0]
-        if scores.shape != golden.scores.shape or scores.shape != (len(bundle.facts.classes),):
-            raise BundleError(
-                f"{bundle.folder}: {len(bundle.facts.classes)} classes, the model gives {scores.shape[0]} scores "
-                f"and {golden.name} {golden.scores.shape[0]}; export it again"
-            )
-        off = float(np.abs(scores - golden.scores).max())
-        if not off <= golden.tolerance:
-            raise BundleError(
-                f"{bundle.folder}: {golden.name} scores differ by {off:.3g} from those at export, "
-                f"at most {golden.tolerance:g} is allowed; preprocessing or runtime are not the same"
-            )
-
-
 class LoadedModel:
-    """A version that answers. Whoever holds it keeps it alive: `retire` waits for them."""
+    """A version that answers, in one precision. Whoever holds it keeps it alive: `retire` waits for them.
 
-    def __init__(self, prepared: Prepared, settings: ServerSettings, decoder: Decoder, metrics: Metrics) -> None:
-        self.bundle, self.session = prepared
+    In its other precisions it is another LoadedModel `beside` this one: a queue of its own behind the same door,
+    counted in the same statistics.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        settings: ServerSettings,
+        decoder: Decoder,
+        metrics: Metrics,
+        beside: "LoadedModel | None" = None,
+    ) -> None:
+        self.bundle, self.session, others = prepared
         self.facts = self.bundle.facts
         self.max_batch = self.facts.largest_batch(settings.max_batch)
         self.retired = False
-        self.statistics = Statistics()
+        self.statistics: Statistics = beside.statistics if beside else Statistics()
         self._holders = 0
         self._let_go = asyncio.Event()
         self._let_go.set()
         self._decoder = decoder
-        size = self.facts.input
-        self._admission = Admission(
-            max_images=settings.max_queue_images,
-            max_bytes=settings.max_queue_mb * MEGA,
-            image_bytes=size.height * size.width * size.channels,
-        )
-        self.watchdog = Watchdog()
+        self._admission: Admission = beside._admission if beside else _admission(settings, self.facts.input)
+        self.watchdog: Watchdog = beside.watchdog if beside else Watchdog()
         self._max_request_images = settings.max_request_images
         self._observer = _Observer(self, self._admission, metrics)
         self._batcher = Batcher(
@@ -101,9 +60,22 @@ class LoadedModel:
             max_queue_delay=settings.max_queue_delay,
             buckets=self.session.buckets,
         )
+        self.precisions: tuple[str, ...] = beside.precisions if beside else _precisions(prepared)
+        self._others = [LoadedModel(other, settings, decoder, metrics, beside=self) for other in others]
 
     def __str__(self) -> str:
         return f"{self.facts.model}/{self.facts.version}"
+
+    def in_each_precision(self) -> list["LoadedModel"]:
+        """This and the others, in the order of `precisions`."""
+        return [self, *self._others]
+
+    def in_precision(self, precision: str) -> "LoadedModel":
+        """The model that answers in `precision`, this one where none is named. Raises NotFound with those there are."""
+        for model in self.in_each_precision():
+            if precision in ("", model.facts.precision):
+                return model
+        raise NotFound(f"{self} does not answer in precision {precision!r}; it answers in {', '.join(self.precisions)}")
 
     @contextmanager
     def hold(self) -> Iterator[Self]:
@@ -122,8 +94,7 @@ class LoadedModel:
     async def predict(self, images: Images, call: Call) -> Answer:
         """Logits and scores of every image of a request. Raises BadImage for the first that cannot be read."""
         answer, broken = await self.predict_readable(images, call)
-        for place, image in broken.items():
-            raise BadImage(f"image {place + 1} of {len(images.encoded)}: {image}")
+        _refuse(broken, images)
         assert answer is not None  # no image broken, and `count` refuses none
         return answer
 
@@ -131,13 +102,8 @@ class LoadedModel:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
         files = list(images.encoded)
         with self._door(count(images), call, file_bytes=sum(map(len, files))) as arrived:
-            if not files:
-                return await self._submit(pixels_array(images.pixels, self.facts.input), call, arrived), {}
-            began = time.monotonic()
-            pixels, broken = _sorted_out(await self._decoder.decode(files, self.facts.input, self.facts.resize, call))
-            if call.trace:
-                call.trace.step("decode", began, time.monotonic(), images=len(files))
-            if pixels is None:
+            pixels, broken = await self._read(images, files, call)
+            if not len(pixels):
                 self.statistics.failed.add(time.monotonic() - arrived)
                 return None, broken
             return await self._submit(pixels, call, arrived), broken
@@ -146,6 +112,19 @@ class LoadedModel:
         """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
         with self._door(len(pixels), call) as arrived:
             return await self._submit(pixels, call, arrived)
+
+    async def predict_beside(self, other: "LoadedModel", images: Images, call: Call) -> tuple[Answer, Answer]:
+        """Both models' answers. Where they want the same pixels, those are read once, and one array feeds both."""
+        if (self.facts.input, self.facts.resize) != (other.facts.input, other.facts.resize):
+            return await asyncio.gather(self.predict(images, call), other.predict(images, call))
+        number, files = count(images), list(images.encoded)
+        with (
+            self._door(number, call, file_bytes=sum(map(len, files))) as arrived,
+            other._door(number, call, file_bytes=0),
+        ):
+            pixels, broken = await self._read(images, files, call)
+            _refuse(broken, images)
+            return await asyncio.gather(self._submit(pixels, call, arrived), other._submit(pixels, call, arrived))
 
     def answered_by(self, answer: Answer | None = None) -> AnsweredBy:
         """Who answered, and what it took."""
@@ -159,7 +138,10 @@ class LoadedModel:
         )
 
     async def retire(self, grace: float) -> None:
-        """Lets nobody in any more, waits at most `grace` seconds for who is inside, and frees the session."""
+        """Lets nobody in any more, waits at most `grace` seconds for who is inside, and frees the sessions."""
+        await asyncio.gather(*(model._retire(grace) for model in self.in_each_precision()))
+
+    async def _retire(self, grace: float) -> None:
         self.retired = True
         try:
             async with asyncio.timeout(grace):
@@ -186,6 +168,22 @@ class LoadedModel:
             self.statistics.failed.add(time.monotonic() - arrived)
             raise
 
+    async def _read(
+        self, images: Images, files: list[bytes], call: Call
+    ) -> tuple[NDArray[np.uint8], dict[int, BadImage]]:
+        """The pixels (N, H, W, C) of the images that can be read, and why not for the others by their place."""
+        size = self.facts.input
+        if not files:
+            return pixels_array(images.pixels, size), {}
+        began = time.monotonic()
+        decoded = await self._decoder.decode(files, size, self.facts.resize, call)
+        if call.trace:
+            call.trace.step("decode", began, time.monotonic(), images=len(files))
+        broken = {place: image for place, image in enumerate(decoded) if isinstance(image, BadImage)}
+        readable = [image for image in decoded if not isinstance(image, BadImage)]
+        none = np.empty((0, size.height, size.width, size.channels), np.uint8)
+        return np.stack(readable) if readable else none, broken
+
     async def _submit(self, pixels: NDArray[np.uint8], call: Call, arrived: float) -> Answer:
         call.require_time()
         began = time.monotonic()
@@ -201,13 +199,21 @@ class LoadedModel:
         return answer
 
 
-def _sorted_out(
-    decoded: list[NDArray[np.uint8] | BadImage],
-) -> tuple[NDArray[np.uint8] | None, dict[int, BadImage]]:
-    """The images that could be read as one array, and why not the others. Nothing else holds their pixels then."""
-    broken = {place: image for place, image in enumerate(decoded) if isinstance(image, BadImage)}
-    readable = [image for image in decoded if not isinstance(image, BadImage)]
-    return np.stack(readable) if readable else None, broken
+def _precisions(prepared: Prepared) -> tuple[str, ...]:
+    return tuple(each.bundle.facts.precision for each in (prepared, *prepared.others))
+
+
+def _admission(settings: ServerSettings, size: InputSize) -> Admission:
+    return Admission(
+        max_images=settings.max_queue_images,
+        max_bytes=settings.max_queue_mb * MEGA,
+        image_bytes=size.height * size.width * size.channels,
+    )
+
+
+def _refuse(broken: dict[int, BadImage], images: Images) -> None:
+    for place, image in broken.items():
+        raise BadImage(f"image {place + 1} of {len(images.encoded)}: {image}")
 
 
 class _Observer:

@@ -71,3 +71,5 @@ def describe(model: LoadedModel, info: pb.ModelInfo) -> None:
     info.teacher = facts.teacher.name if facts.teacher else ""
     info.certificates.extend(certificate_message(certificate) for certificate in model.bundle.certificates)
     info.created, info.max_batch_images = facts.created, model.max_batch
+    info.nodes.update(model.session.nodes)
+    info.precisions.extend(model.precisions)

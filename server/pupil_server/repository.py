@@ -89,7 +89,7 @@ class Repository:
         version = versions.get(number)
         if version is None or version.model is None:
             raise self._missing(spec.name, number, versions)
-        return version.model
+        return version.model.in_precision(spec.precision)
 
     def _missing(self, name: str, number: int, versions: dict[int, Version]) -> NotFound | Unavailable:
         if any(version.state == State.STATE_LOADING for n, version in versions.items() if number in (0, n)):

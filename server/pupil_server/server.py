@@ -19,8 +19,8 @@ from pupil_server.gateway import Gateway
 from pupil_server.grpc_front import GrpcFront
 from pupil_server.health import HealthHandlers
 from pupil_server.inference import InferenceHandlers
+from pupil_server.loading import limits
 from pupil_server.metrics import Metrics
-from pupil_server.model import limits
 from pupil_server.model_handlers import ModelHandlers
 from pupil_server.oip import table as oip
 from pupil_server.oip.names import SERVICE as OIP

@@ -1,18 +1,18 @@
-"""One ONNX Runtime session: images in, logits and scores out, on a device that is what it says."""
+"""A graph that is ready to run: images in, logits and scores out, on a device that is what it says."""
 
-import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pupil_server.errors import BundleError
+from pupil_server.cuda_binding import Buffers
+from pupil_server.onnx_session import open_session, placement
+from pupil_server.providers import SEARCHES, Gpu, Shape, buckets, providers
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read while the library loads: what is served stays here
-import onnxruntime as ort
-
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+NO_GPU = Gpu()
+TIMED_RUNS = 5
 
 
 class Outputs(NamedTuple):
@@ -23,65 +23,69 @@ class Outputs(NamedTuple):
 
 
 class Session:
-    """A graph, ready to run. `device` is where its nodes really are; `fallback` says why it is not CUDA, if asked."""
+    """A graph on one device. `nodes` tells how many of its nodes really lie where.
 
-    buckets: tuple[int, ...] = ()  # sizes that a batch is padded to, from small to large; a CPU does not profit from it
+    `buckets` are the batch sizes that the device wants to see, none where any will do; `fallback` says why the
+    device is not CUDA, where that was hoped for.
+    """
 
-    def __init__(self, graph: Path, *, device: str, threads: int) -> None:
-        self.fallback = ""
-        if device == "auto":
-            device, self.fallback = _best_device()
-        self._session = _create(graph, device, threads)
-        self.device = device
+    def __init__(
+        self,
+        graph: Path,
+        *,
+        device: str,
+        threads: int,
+        shape: Shape,
+        max_batch: int,
+        precision: str = "fp32",
+        gpu: Gpu = NO_GPU,
+        fallback: str = "",
+    ) -> None:
+        self.device, self.fallback = device, fallback
+        self.buckets = buckets(device, max_batch)
+        self._graph, self._threads, self._precision = graph, threads, precision
+        self._shape, self._max_batch, self._gpu = shape, max_batch, gpu
+        self._open(self._search())
+        self.nodes = {where: len(operators) for where, operators in placement(self._session).items()}
 
     def run(self, pixels: NDArray[np.uint8]) -> Outputs:
         """Logits and scores of `pixels` (N, H, W, C). Blocks, and lets go of the GIL meanwhile."""
+        if self._buffers:
+            return Outputs(*self._buffers.run(pixels))
         return Outputs(*self._session.run(["logits", "scores"], {"images": pixels}))
 
-    def check_shape(self, height: int, width: int, channels: int, *, batch: int | None = None) -> None:
-        """Raises BundleError unless the graph takes uint8 N×H×W×C images and gives logits and scores.
+    def warm(self) -> None:
+        """Runs every batch size that must lie ready, largest first: the others then fit into its memory."""
+        for size in reversed(self.buckets or (self._max_batch,)):
+            self.run(self._blank(size))
+            if self.buckets:
+                self.run(self._blank(size))  # a GPU's second run of a size is the one that is recorded
 
-        `batch` is what N may be fixed at.
-        """
-        inputs = {value.name: (value.type, value.shape) for value in self._session.get_inputs()}
-        outputs = {value.name for value in self._session.get_outputs()}
-        kind, shape = inputs.get("images", ("nothing", []))
-        if len(inputs) != 1 or kind != "tensor(uint8)" or shape[1:] != [height, width, channels]:
-            raise BundleError(f"model.onnx: takes {inputs}, wanted uint8 images N×{height}×{width}×{channels}")
-        if isinstance(shape[0], int) and shape[0] != batch:
-            raise BundleError(f"model.onnx: takes exactly {shape[0]} images, wanted a dynamic batch")
-        if not {"logits", "scores"} <= outputs:
-            raise BundleError(f"model.onnx: gives {sorted(outputs)}, wanted logits and scores")
-
-
-def _best_device() -> tuple[str, str]:
-    available = ort.get_available_providers()
-    if PROVIDERS["cuda"] not in available:
-        return "cpu", "this build of ONNX Runtime has no CUDA provider"
-    if not any(Path("/dev").glob("nvidia[0-9]*")):
-        return "cpu", "no NVIDIA device is visible"
-    return "cuda", ""
-
-
-def _create(graph: Path, device: str, threads: int) -> ort.InferenceSession:
-    provider = PROVIDERS[device]
-    if provider not in ort.get_available_providers():
-        raise BundleError(
-            f"--device {device}: this build of ONNX Runtime has no {provider}; pip install 'pupil[{device}]'"
+    def _open(self, search: str) -> None:
+        shape, most, gpu = self._shape, self._max_batch, self._gpu
+        named = providers(self.device, shape=shape, max_batch=most, precision=self._precision, gpu=gpu, search=search)
+        self._session = open_session(
+            self._graph, self.device, named, threads=self._threads, shape=shape, max_batch=most
         )
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads  # explicit: ONNX Runtime's own guess ignores a container's limits
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle cores must idle
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    if device == "cuda":
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    try:
-        # Bytes, not the path: a graph cannot then refer to files outside the bundle.
-        session = ort.InferenceSession(graph.read_bytes(), options, providers=[provider])
-    except Exception as error:  # the runtime raises its own types, all of them RuntimeError's kin or not
-        raise BundleError(f"{graph}: ONNX Runtime refuses it on {device}: {error}") from error
-    if session.get_providers()[0] != provider:
-        raise BundleError(f"--device {device}: ONNX Runtime fell back to {session.get_providers()[0]}")
-    return session
+        self._buffers = Buffers(self._session, shape, self.buckets, graphs=gpu.graphs) if self.buckets else None
+
+    def _search(self) -> str:
+        """How cuDNN is to look for its algorithms: which way is best depends on the graph, so each is tried."""
+        if self._gpu.search != "auto":
+            return self._gpu.search
+        return min(SEARCHES, key=self._seconds) if self.device == "cuda" else SEARCHES[0]
+
+    def _seconds(self, search: str) -> float:
+        """The shortest times of the buckets, together."""
+        self._open(search)
+        self.warm()
+        return sum(min(self._timed(size) for _ in range(TIMED_RUNS)) for size in self.buckets)
+
+    def _timed(self, size: int) -> float:
+        images = self._blank(size)
+        start = time.perf_counter()
+        self.run(images)
+        return time.perf_counter() - start
+
+    def _blank(self, size: int) -> NDArray[np.uint8]:
+        return np.zeros((size, *self._shape), np.uint8)

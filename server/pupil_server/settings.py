@@ -16,7 +16,12 @@ class ServerSettings:
     port: int = 50051  # 0: any free one
     http_port: int = 8080  # likewise
     http_gateway: bool = False  # POST /v1/models/NAME:classify on http_port
-    device: str = "auto"  # cpu, cuda, or auto: cuda where it works, and a word where it does not
+    device: str = "auto"  # cpu, cuda, tensorrt, or auto: cuda where it works, and a word where it does not
+    precision: str = "auto"  # that answers unasked; auto: fp16 on a GPU where a bundle has it, else fp32
+    more_precisions: tuple[str, ...] = ()  # loaded beside it where a bundle has them, for requests that name one
+    cuda_graphs: bool = False
+    conv_search: str = "auto"  # how cuDNN finds a convolution's algorithm; auto: what is fastest at the start
+    engine_cache: Path | None = None  # where TensorRT keeps its engines
     threads: int = 0  # of one session on the CPU; 0: as many as the cores that this process may use
     instances: int = 1  # sessions of one model that run at the same time
     max_batch: int = 32  # images

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pupil_proto.v1.models_pb2 import State
 from pupil_server.decoding import Decoder
 from pupil_server.errors import BundleError
+from pupil_server.loading import prepare
 from pupil_server.metrics import Metrics
-from pupil_server.model import LoadedModel, prepare
+from pupil_server.model import LoadedModel
 from pupil_server.settings import ServerSettings
 from pupil_server.versions import Version
 
@@ -78,6 +79,10 @@ class Transitions:
 
     def _show_device(self, model: LoadedModel, loaded: int) -> None:
         name, number = model.facts.model, str(model.facts.version)
-        facts = (model.facts.fingerprint, model.facts.precision, model.session.device)
-        self._metrics.model_info.labels(name, number, *facts).set(loaded)
+        for each in model.in_each_precision():
+            precision = each.facts.precision
+            facts = (each.facts.fingerprint, precision, each.session.device)
+            self._metrics.model_info.labels(name, number, *facts).set(loaded)
+            for device, nodes in each.session.nodes.items():
+                self._metrics.nodes.labels(name, number, precision, device).set(nodes * loaded)
         self._metrics.device_fallback.labels(name, number).set(loaded if model.session.fallback else 0)

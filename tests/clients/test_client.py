@@ -23,6 +23,8 @@ from pupil_client import (
     ServerError,
     Unavailable,
 )
+from pupil_client.messages import model_spec
+from pupil_proto.v1 import inference_pb2 as pb
 
 STATUSES = {
     grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
@@ -103,10 +105,25 @@ def test_what_is_no_image_is_refused_before_it_travels(server, client, image, sa
     assert server.rules.calls == []
 
 
-@pytest.mark.parametrize("model", ["student/two", "student/0", "student/", "student@"])
+@pytest.mark.parametrize("model", ["student/two", "student/0", "student/", "student@", "student:", "student@:int8"])
 def test_a_model_name_that_cannot_be_read_is_refused(client, model):
     with pytest.raises(BadRequest, match=model):
         client.classify(b"cat", model=model)
+
+
+@pytest.mark.parametrize(
+    ("model", "spec"),
+    [
+        ("student", pb.ModelSpec(name="student")),
+        ("student/2", pb.ModelSpec(name="student", version=2)),
+        ("student@stable", pb.ModelSpec(name="student", alias="stable")),
+        ("student:int8", pb.ModelSpec(name="student", precision="int8")),
+        ("student/2:int8", pb.ModelSpec(name="student", version=2, precision="int8")),
+        ("student@stable:fp16", pb.ModelSpec(name="student", alias="stable", precision="fp16")),
+    ],
+)
+def test_a_model_is_named_with_its_version_or_alias_and_its_precision(model: str, spec: pb.ModelSpec) -> None:
+    assert model_spec(model) == spec
 
 
 def test_sync_and_async_give_equal_answers(server, client):
@@ -176,8 +193,9 @@ def test_a_load_is_asked_for_as_it_was_meant(server, client):
     info = client.load("student/2", keep_others=True)
     assert (info.name, info.version, info.state, info.classes) == ("student", 2, "ready", ("cat", "dog", "fox"))
     assert (server.rules.loads[0].version, server.rules.loads[0].keep_others) == (2, True)
-    with pytest.raises(BadRequest, match="not an alias"):
-        client.load("student@stable")
+    for model in ("student@stable", "student/2:int8"):
+        with pytest.raises(BadRequest, match="not an alias or a precision"):
+            client.load(model)
 
 
 @both_faces

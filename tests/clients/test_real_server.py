@@ -39,6 +39,11 @@ def pixels(toolbox):
     return toolbox.random_pixels(5, seed=3)
 
 
+def test_a_model_tells_its_precisions_and_where_its_nodes_are(client):
+    info = client.model("student:fp32")
+    assert (info.precision, info.precisions, info.device, info.nodes) == ("fp32", ("fp32",), "cpu", {"cpu": 5})
+
+
 def test_files_and_pixels_give_the_scores_worked_out_in_numpy(toolbox, client, pixels):
     expected = toolbox.linear_scores(pixels, seed=2)
     for images in (list(pixels), [toolbox.png(image) for image in pixels]):

@@ -165,7 +165,7 @@ def test_the_card_has_a_row_for_each_precision(
     assert f"{int8['quantisation']['weights']} weights" in card
 
 
-def test_the_real_server_serves_a_bundle_with_three_precisions(
+def test_the_real_server_answers_in_each_of_three_precisions_as_its_graph_does(
     toolbox, compressed: Path, tmp_path: Path, digits: Path, scores: Callable[[str, np.ndarray], np.ndarray]
 ) -> None:
     repository = tmp_path / "repository"
@@ -173,10 +173,12 @@ def test_the_real_server_serves_a_bundle_with_three_precisions(
     file = next((digits / "test/3").glob("*.png"))
     with Image.open(file) as picture:
         pixels = np.array(picture.resize((28, 28), Image.Resampling.BILINEAR))
-    expected = scores("fp32", pixels[None, ..., None])[0]
-    with toolbox.run_server(repository) as server, Client(server.address) as client:
-        found = client.classify(file.read_bytes(), model="teacher", scores=True)
-    np.testing.assert_allclose(found.scores, expected, atol=1e-4)
+    more = [word for precision in SMALLER for word in ("--more-precisions", precision)]
+    with toolbox.run_server(repository, *more) as server, Client(server.address) as client:
+        for model, precision in (("teacher", "fp32"), *((f"teacher:{each}", each) for each in SMALLER)):
+            found = client.classify(file.read_bytes(), model=model, scores=True)
+            assert found.answered_by.precision == precision
+            np.testing.assert_allclose(found.scores, scores(precision, pixels[None, ..., None])[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("precision", SMALLER)

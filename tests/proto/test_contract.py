@@ -67,7 +67,7 @@ FIELDS = {
     "Error": "code=1 message=2",
     "Images": "encoded=1 pixels=2",
     "LabelPlan": "model=1 guarantee=2 precision=3 delta=4 threshold=5 scores=6",
-    "ModelSpec": "name=1 version=2 alias=3",
+    "ModelSpec": "name=1 version=2 alias=3 precision=4",
     "Pixels": "data=1 count=2 height=3 width=4 channels=5",
     "Prediction": "top=1 scores=2",
     "PseudoLabel": "prediction=1 accepted=2 error=3",
@@ -79,7 +79,7 @@ FIELDS = {
     "ListModelsResponse": "models=1",
     "LoadModelRequest": "name=1 version=2 keep_others=3",
     "ModelInfo": "name=1 version=2 state=3 reason=4 aliases=5 classes=6 height=7 width=8 channels=9 precision=10 "
-    "device=11 fingerprint=12 teacher=13 certificates=14 created=15 max_batch_images=16",
+    "device=11 fingerprint=12 teacher=13 certificates=14 created=15 max_batch_images=16 nodes=17 precisions=18",
     "SetAliasRequest": "name=1 alias=2 version=3",
     "SetAliasResponse": "",
     "UnloadModelRequest": "name=1 version=2",

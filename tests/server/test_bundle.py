@@ -6,7 +6,7 @@ import pytest
 
 from pupil_server.bundle import fingerprint, read_bundle
 from pupil_server.errors import BundleError
-from pupil_server.model import prepare
+from pupil_server.loading import prepare
 from pupil_server.settings import ServerSettings
 
 

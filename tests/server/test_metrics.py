@@ -1,3 +1,4 @@
+import json
 import re
 import urllib.request
 
@@ -64,3 +65,29 @@ def test_every_metric_carries_the_prefix_and_the_alerts_name_only_metrics_that_e
         samples |= {metric.name + ending for ending in endings}
     rules = (request.config.rootpath / "deploy/alerts.yml").read_text()
     assert set(re.findall(r"\bpupil_\w+", rules)) <= samples
+
+
+@pytest.mark.parametrize(("interpolation", "decoded"), [("bilinear", 1), ("bicubic", 2)])
+def test_a_comparison_decodes_once_where_both_models_want_the_same_pixels(
+    repository, start, connect, toolbox, interpolation: str, decoded: int
+) -> None:
+    """A teacher that resizes in another way cannot share the student's pixels."""
+    teacher = repository / "teacher/1"
+    facts = json.loads((teacher / "bundle.json").read_bytes())
+    facts["resize"]["interpolation"] = interpolation  # goldens are 6×6 already
+    toolbox.seal(teacher, facts)
+    pixels = toolbox.random_pixels(3, seed=1)
+    images = pb.Images(encoded=[toolbox.png(image) for image in pixels])
+    with start() as server:
+        request = pb.CompareRequest(student=STUDENT, images=images, scores=True)
+        answer = connect(server.address).inference.Compare(request, timeout=PATIENCE)
+        assert read(server.http)["pupil_decode_seconds_count"] == decoded
+    for role, seed in (("student", 2), ("teacher", 1)):
+        scores = [list(getattr(each, role).scores) for each in answer.comparisons]
+        assert scores == pytest.approx(toolbox.linear_scores(pixels, seed=seed), abs=1e-5)
+
+
+def test_the_nodes_of_each_loaded_graph_are_counted_by_where_they_run(server) -> None:
+    found = read(server.http)
+    for model in ("student", "teacher"):
+        assert found[f'pupil_nodes{{device="cpu",model="{model}",precision="fp32",version="1"}}'] == 5

@@ -13,14 +13,20 @@ GUARANTEE_NAMES = {value: name for name, value in GUARANTEES.items()}
 
 
 def model_spec(model: str) -> pb.ModelSpec:
-    """Which model answers: `student` (its newest version), `student/2` or `student@stable` (an alias)."""
-    name, slash, version = model.partition("/")
+    """Which model answers: `student` (its newest version), `student/2` or `student@stable` (an alias).
+
+    Behind a colon may stand the precision of its weights, as in `student:int8`; without, the server chooses.
+    """
+    which, colon, precision = model.partition(":")
+    if colon and not precision:
+        raise BadRequest(f"model {model!r}: a precision is missing after the :")
+    name, slash, version = which.partition("/")
     if slash:
-        return pb.ModelSpec(name=name, version=_whole_number(model, version))
-    name, at, alias = model.partition("@")
+        return pb.ModelSpec(name=name, version=_whole_number(model, version), precision=precision)
+    name, at, alias = which.partition("@")
     if at and not alias:
         raise BadRequest(f"model {model!r}: an alias is missing after the @")
-    return pb.ModelSpec(name=name, alias=alias) if at else pb.ModelSpec(name=name)
+    return pb.ModelSpec(name=name, alias=alias if at else None, precision=precision)
 
 
 def _whole_number(model: str, version: str) -> int:
@@ -68,20 +74,20 @@ def label_plan(
 
 def load_request(model: str, *, keep_others: bool) -> models_pb.LoadModelRequest:
     """Loads `student/2`, or the newest version of `student`."""
-    spec = _without_alias(model)
+    spec = _name_and_version(model)
     return models_pb.LoadModelRequest(name=spec.name, version=spec.version, keep_others=keep_others)
 
 
 def unload_request(model: str) -> models_pb.UnloadModelRequest:
     """Unloads `student/2`, or every version of `student`."""
-    spec = _without_alias(model)
+    spec = _name_and_version(model)
     return models_pb.UnloadModelRequest(name=spec.name, version=spec.version)
 
 
-def _without_alias(model: str) -> pb.ModelSpec:
+def _name_and_version(model: str) -> pb.ModelSpec:
     spec = model_spec(model)
-    if spec.alias:
-        raise BadRequest(f"model {model!r}: name the version (name/version), not an alias")
+    if spec.alias or spec.precision:
+        raise BadRequest(f"model {model!r}: name the version (name/version), not an alias or a precision")
     return spec
 
 
@@ -166,6 +172,8 @@ def model_info(found: models_pb.ModelInfo) -> ModelInfo:
         certificates=tuple(certificate(each) for each in found.certificates),
         created=found.created,
         max_batch_images=found.max_batch_images,
+        nodes=dict(found.nodes),
+        precisions=tuple(found.precisions),
     )
 
 

@@ -94,3 +94,5 @@ class ModelInfo:
     certificates: tuple[Certificate, ...]
     created: str
     max_batch_images: int
+    nodes: dict[str, int]  # how many nodes of the graph really run on each device
+    precisions: tuple[str, ...]  # that it answers in

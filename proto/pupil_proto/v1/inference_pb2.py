@@ -24,49 +24,49 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epupil_proto/v1/inference.proto\x12\x08pupil.v1\"G\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\x04H\x00\x12\x0f\n\x05\x61lias\x18\x03 \x01(\tH\x00\x42\x08\n\x06\x63hoice\";\n\x06Images\x12\x0f\n\x07\x65ncoded\x18\x01 \x03(\x0c\x12 \n\x06pixels\x18\x02 \x01(\x0b\x32\x10.pupil.v1.Pixels\"V\n\x06Pixels\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\r\n\x05width\x18\x04 \x01(\r\x12\x10\n\x08\x63hannels\x18\x05 \x01(\r\"v\n\x0f\x43lassifyRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12 \n\x06images\x18\x02 \x01(\x0b\x32\x10.pupil.v1.Images\x12\r\n\x05top_k\x18\x03 \x01(\r\x12\x0e\n\x06scores\x18\x04 \x01(\x08\"\x88\x01\n\x10\x43lassifyResponse\x12)\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x14.pupil.v1.Prediction\x12)\n\x0b\x61nswered_by\x18\x02 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.pupil.v1.Error\"@\n\nPrediction\x12\"\n\x03top\x18\x01 \x03(\x0b\x32\x15.pupil.v1.ScoredClass\x12\x0e\n\x06scores\x18\x02 \x03(\x02\":\n\x0bScoredClass\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05score\x18\x03 \x01(\x02\"\x84\x01\n\nAnsweredBy\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x15\n\rqueue_seconds\x18\x05 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x06 \x01(\x01\"&\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x9c\x01\n\tLabelPlan\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12&\n\tguarantee\x18\x02 \x01(\x0e\x32\x13.pupil.v1.Guarantee\x12\x11\n\tprecision\x18\x03 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x01\x12\x11\n\tthreshold\x18\x05 \x01(\x01\x12\x0e\n\x06scores\x18\x06 \x01(\x08\"Y\n\x12PseudoLabelRequest\x12!\n\x04plan\x18\x01 \x01(\x0b\x32\x13.pupil.v1.LabelPlan\x12 \n\x06images\x18\x02 \x01(\x0b\x32\x10.pupil.v1.Images\"\x93\x01\n\x13PseudoLabelResponse\x12%\n\x06labels\x18\x01 \x03(\x0b\x32\x15.pupil.v1.PseudoLabel\x12*\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0b\x32\x15.pupil.v1.Certificate\x12)\n\x0b\x61nswered_by\x18\x03 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\"i\n\x0bPseudoLabel\x12(\n\nprediction\x18\x01 \x01(\x0b\x32\x14.pupil.v1.Prediction\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.pupil.v1.Error\"\xd8\x01\n\x0b\x43\x65rtificate\x12&\n\tguarantee\x18\x01 \x01(\x0e\x32\x13.pupil.v1.Guarantee\x12\x11\n\tprecision\x18\x02 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x03 \x01(\x01\x12\x11\n\tthreshold\x18\x04 \x01(\x01\x12\x13\n\x0b\x63\x61libration\x18\x05 \x01(\r\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x06 \x01(\r\x12\r\n\x05wrong\x18\x07 \x01(\r\x12\x0f\n\x07p_value\x18\x08 \x01(\x01\x12\x13\n\x0b\x66ingerprint\x18\t \x01(\t\x12\x10\n\x08\x63overage\x18\n \x01(\x01\"\x9d\x01\n\x0e\x43ompareRequest\x12$\n\x07student\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12$\n\x07teacher\x18\x02 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12 \n\x06images\x18\x03 \x01(\x0b\x32\x10.pupil.v1.Images\x12\r\n\x05top_k\x18\x04 \x01(\r\x12\x0e\n\x06scores\x18\x05 \x01(\x08\"\xae\x01\n\x0f\x43ompareResponse\x12)\n\x0b\x63omparisons\x18\x01 \x03(\x0b\x32\x14.pupil.v1.Comparison\x12\x11\n\tagreement\x18\x02 \x01(\x01\x12\x0f\n\x07mean_kl\x18\x03 \x01(\x01\x12%\n\x07student\x18\x04 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\x12%\n\x07teacher\x18\x05 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\"u\n\nComparison\x12%\n\x07student\x18\x01 \x01(\x0b\x32\x14.pupil.v1.Prediction\x12%\n\x07teacher\x18\x02 \x01(\x0b\x32\x14.pupil.v1.Prediction\x12\r\n\x05\x61gree\x18\x03 \x01(\x08\x12\n\n\x02kl\x18\x04 \x01(\x01*u\n\tGuarantee\x12\x19\n\x15GUARANTEE_UNSPECIFIED\x10\x00\x12\x11\n\rGUARANTEE_PAC\x10\x01\x12\x11\n\rGUARANTEE_FDR\x10\x02\x12\x13\n\x0fGUARANTEE_FIXED\x10\x03\x12\x12\n\x0eGUARANTEE_NONE\x10\x04\x32\xab\x02\n\tInference\x12\x41\n\x08\x43lassify\x12\x19.pupil.v1.ClassifyRequest\x1a\x1a.pupil.v1.ClassifyResponse\x12K\n\x0e\x43lassifyStream\x12\x19.pupil.v1.ClassifyRequest\x1a\x1a.pupil.v1.ClassifyResponse(\x01\x30\x01\x12N\n\x0bPseudoLabel\x12\x1c.pupil.v1.PseudoLabelRequest\x1a\x1d.pupil.v1.PseudoLabelResponse(\x01\x30\x01\x12>\n\x07\x43ompare\x12\x18.pupil.v1.CompareRequest\x1a\x19.pupil.v1.CompareResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epupil_proto/v1/inference.proto\x12\x08pupil.v1\"Z\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\x04H\x00\x12\x0f\n\x05\x61lias\x18\x03 \x01(\tH\x00\x12\x11\n\tprecision\x18\x04 \x01(\tB\x08\n\x06\x63hoice\";\n\x06Images\x12\x0f\n\x07\x65ncoded\x18\x01 \x03(\x0c\x12 \n\x06pixels\x18\x02 \x01(\x0b\x32\x10.pupil.v1.Pixels\"V\n\x06Pixels\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\r\n\x05width\x18\x04 \x01(\r\x12\x10\n\x08\x63hannels\x18\x05 \x01(\r\"v\n\x0f\x43lassifyRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12 \n\x06images\x18\x02 \x01(\x0b\x32\x10.pupil.v1.Images\x12\r\n\x05top_k\x18\x03 \x01(\r\x12\x0e\n\x06scores\x18\x04 \x01(\x08\"\x88\x01\n\x10\x43lassifyResponse\x12)\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x14.pupil.v1.Prediction\x12)\n\x0b\x61nswered_by\x18\x02 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.pupil.v1.Error\"@\n\nPrediction\x12\"\n\x03top\x18\x01 \x03(\x0b\x32\x15.pupil.v1.ScoredClass\x12\x0e\n\x06scores\x18\x02 \x03(\x02\":\n\x0bScoredClass\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05score\x18\x03 \x01(\x02\"\x84\x01\n\nAnsweredBy\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x15\n\rqueue_seconds\x18\x05 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x06 \x01(\x01\"&\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x9c\x01\n\tLabelPlan\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12&\n\tguarantee\x18\x02 \x01(\x0e\x32\x13.pupil.v1.Guarantee\x12\x11\n\tprecision\x18\x03 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x01\x12\x11\n\tthreshold\x18\x05 \x01(\x01\x12\x0e\n\x06scores\x18\x06 \x01(\x08\"Y\n\x12PseudoLabelRequest\x12!\n\x04plan\x18\x01 \x01(\x0b\x32\x13.pupil.v1.LabelPlan\x12 \n\x06images\x18\x02 \x01(\x0b\x32\x10.pupil.v1.Images\"\x93\x01\n\x13PseudoLabelResponse\x12%\n\x06labels\x18\x01 \x03(\x0b\x32\x15.pupil.v1.PseudoLabel\x12*\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0b\x32\x15.pupil.v1.Certificate\x12)\n\x0b\x61nswered_by\x18\x03 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\"i\n\x0bPseudoLabel\x12(\n\nprediction\x18\x01 \x01(\x0b\x32\x14.pupil.v1.Prediction\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.pupil.v1.Error\"\xd8\x01\n\x0b\x43\x65rtificate\x12&\n\tguarantee\x18\x01 \x01(\x0e\x32\x13.pupil.v1.Guarantee\x12\x11\n\tprecision\x18\x02 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x03 \x01(\x01\x12\x11\n\tthreshold\x18\x04 \x01(\x01\x12\x13\n\x0b\x63\x61libration\x18\x05 \x01(\r\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x06 \x01(\r\x12\r\n\x05wrong\x18\x07 \x01(\r\x12\x0f\n\x07p_value\x18\x08 \x01(\x01\x12\x13\n\x0b\x66ingerprint\x18\t \x01(\t\x12\x10\n\x08\x63overage\x18\n \x01(\x01\"\x9d\x01\n\x0e\x43ompareRequest\x12$\n\x07student\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12$\n\x07teacher\x18\x02 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12 \n\x06images\x18\x03 \x01(\x0b\x32\x10.pupil.v1.Images\x12\r\n\x05top_k\x18\x04 \x01(\r\x12\x0e\n\x06scores\x18\x05 \x01(\x08\"\xae\x01\n\x0f\x43ompareResponse\x12)\n\x0b\x63omparisons\x18\x01 \x03(\x0b\x32\x14.pupil.v1.Comparison\x12\x11\n\tagreement\x18\x02 \x01(\x01\x12\x0f\n\x07mean_kl\x18\x03 \x01(\x01\x12%\n\x07student\x18\x04 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\x12%\n\x07teacher\x18\x05 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\"u\n\nComparison\x12%\n\x07student\x18\x01 \x01(\x0b\x32\x14.pupil.v1.Prediction\x12%\n\x07teacher\x18\x02 \x01(\x0b\x32\x14.pupil.v1.Prediction\x12\r\n\x05\x61gree\x18\x03 \x01(\x08\x12\n\n\x02kl\x18\x04 \x01(\x01*u\n\tGuarantee\x12\x19\n\x15GUARANTEE_UNSPECIFIED\x10\x00\x12\x11\n\rGUARANTEE_PAC\x10\x01\x12\x11\n\rGUARANTEE_FDR\x10\x02\x12\x13\n\x0fGUARANTEE_FIXED\x10\x03\x12\x12\n\x0eGUARANTEE_NONE\x10\x04\x32\xab\x02\n\tInference\x12\x41\n\x08\x43lassify\x12\x19.pupil.v1.ClassifyRequest\x1a\x1a.pupil.v1.ClassifyResponse\x12K\n\x0e\x43lassifyStream\x12\x19.pupil.v1.ClassifyRequest\x1a\x1a.pupil.v1.ClassifyResponse(\x01\x30\x01\x12N\n\x0bPseudoLabel\x12\x1c.pupil.v1.PseudoLabelRequest\x1a\x1d.pupil.v1.PseudoLabelResponse(\x01\x30\x01\x12>\n\x07\x43ompare\x12\x18.pupil.v1.CompareRequest\x1a\x19.pupil.v1.CompareResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pupil_proto.v1.inference_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GUARANTEE']._serialized_start=2008
-  _globals['_GUARANTEE']._serialized_end=2125
+  _globals['_GUARANTEE']._serialized_start=2027
+  _globals['_GUARANTEE']._serialized_end=2144
   _globals['_MODELSPEC']._serialized_start=44
-  _globals['_MODELSPEC']._serialized_end=115
-  _globals['_IMAGES']._serialized_start=117
-  _globals['_IMAGES']._serialized_end=176
-  _globals['_PIXELS']._serialized_start=178
-  _globals['_PIXELS']._serialized_end=264
-  _globals['_CLASSIFYREQUEST']._serialized_start=266
-  _globals['_CLASSIFYREQUEST']._serialized_end=384
-  _globals['_CLASSIFYRESPONSE']._serialized_start=387
-  _globals['_CLASSIFYRESPONSE']._serialized_end=523
-  _globals['_PREDICTION']._serialized_start=525
-  _globals['_PREDICTION']._serialized_end=589
-  _globals['_SCOREDCLASS']._serialized_start=591
-  _globals['_SCOREDCLASS']._serialized_end=649
-  _globals['_ANSWEREDBY']._serialized_start=652
-  _globals['_ANSWEREDBY']._serialized_end=784
-  _globals['_ERROR']._serialized_start=786
-  _globals['_ERROR']._serialized_end=824
-  _globals['_LABELPLAN']._serialized_start=827
-  _globals['_LABELPLAN']._serialized_end=983
-  _globals['_PSEUDOLABELREQUEST']._serialized_start=985
-  _globals['_PSEUDOLABELREQUEST']._serialized_end=1074
-  _globals['_PSEUDOLABELRESPONSE']._serialized_start=1077
-  _globals['_PSEUDOLABELRESPONSE']._serialized_end=1224
-  _globals['_PSEUDOLABEL']._serialized_start=1226
-  _globals['_PSEUDOLABEL']._serialized_end=1331
-  _globals['_CERTIFICATE']._serialized_start=1334
-  _globals['_CERTIFICATE']._serialized_end=1550
-  _globals['_COMPAREREQUEST']._serialized_start=1553
-  _globals['_COMPAREREQUEST']._serialized_end=1710
-  _globals['_COMPARERESPONSE']._serialized_start=1713
-  _globals['_COMPARERESPONSE']._serialized_end=1887
-  _globals['_COMPARISON']._serialized_start=1889
-  _globals['_COMPARISON']._serialized_end=2006
-  _globals['_INFERENCE']._serialized_start=2128
-  _globals['_INFERENCE']._serialized_end=2427
+  _globals['_MODELSPEC']._serialized_end=134
+  _globals['_IMAGES']._serialized_start=136
+  _globals['_IMAGES']._serialized_end=195
+  _globals['_PIXELS']._serialized_start=197
+  _globals['_PIXELS']._serialized_end=283
+  _globals['_CLASSIFYREQUEST']._serialized_start=285
+  _globals['_CLASSIFYREQUEST']._serialized_end=403
+  _globals['_CLASSIFYRESPONSE']._serialized_start=406
+  _globals['_CLASSIFYRESPONSE']._serialized_end=542
+  _globals['_PREDICTION']._serialized_start=544
+  _globals['_PREDICTION']._serialized_end=608
+  _globals['_SCOREDCLASS']._serialized_start=610
+  _globals['_SCOREDCLASS']._serialized_end=668
+  _globals['_ANSWEREDBY']._serialized_start=671
+  _globals['_ANSWEREDBY']._serialized_end=803
+  _globals['_ERROR']._serialized_start=805
+  _globals['_ERROR']._serialized_end=843
+  _globals['_LABELPLAN']._serialized_start=846
+  _globals['_LABELPLAN']._serialized_end=1002
+  _globals['_PSEUDOLABELREQUEST']._serialized_start=1004
+  _globals['_PSEUDOLABELREQUEST']._serialized_end=1093
+  _globals['_PSEUDOLABELRESPONSE']._serialized_start=1096
+  _globals['_PSEUDOLABELRESPONSE']._serialized_end=1243
+  _globals['_PSEUDOLABEL']._serialized_start=1245
+  _globals['_PSEUDOLABEL']._serialized_end=1350
+  _globals['_CERTIFICATE']._serialized_start=1353
+  _globals['_CERTIFICATE']._serialized_end=1569
+  _globals['_COMPAREREQUEST']._serialized_start=1572
+  _globals['_COMPAREREQUEST']._serialized_end=1729
+  _globals['_COMPARERESPONSE']._serialized_start=1732
+  _globals['_COMPARERESPONSE']._serialized_end=1906
+  _globals['_COMPARISON']._serialized_start=1908
+  _globals['_COMPARISON']._serialized_end=2025
+  _globals['_INFERENCE']._serialized_start=2147
+  _globals['_INFERENCE']._serialized_end=2446
 # @@protoc_insertion_point(module_scope)

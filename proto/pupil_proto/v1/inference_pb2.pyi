@@ -20,14 +20,16 @@ GUARANTEE_FIXED: Guarantee
 GUARANTEE_NONE: Guarantee
 
 class ModelSpec(_message.Message):
-    __slots__ = ("name", "version", "alias")
+    __slots__ = ("name", "version", "alias", "precision")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     alias: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ...) -> None: ...
+    precision: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ..., precision: _Optional[str] = ...) -> None: ...
 
 class Images(_message.Message):
     __slots__ = ("encoded", "pixels")

@@ -25,15 +25,17 @@ _sym_db = _symbol_database.Default()
 from pupil_proto.v1 import inference_pb2 as pupil__proto_dot_v1_dot_inference__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpupil_proto/v1/models.proto\x12\x08pupil.v1\x1a\x1epupil_proto/v1/inference.proto\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.pupil.v1.ModelInfo\"5\n\x0fGetModelRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\"F\n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x13\n\x0bkeep_others\x18\x03 \x01(\x08\"3\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\"\x15\n\x13UnloadModelResponse\"?\n\x0fSetAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\"\x12\n\x10SetAliasResponse\"\xce\x02\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x1e\n\x05state\x18\x03 \x01(\x0e\x32\x0f.pupil.v1.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07\x61liases\x18\x05 \x03(\t\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12\x0e\n\x06height\x18\x07 \x01(\r\x12\r\n\x05width\x18\x08 \x01(\r\x12\x10\n\x08\x63hannels\x18\t \x01(\r\x12\x11\n\tprecision\x18\n \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x0b \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x0c \x01(\t\x12\x0f\n\x07teacher\x18\r \x01(\t\x12+\n\x0c\x63\x65rtificates\x18\x0e \x03(\x0b\x32\x15.pupil.v1.Certificate\x12\x0f\n\x07\x63reated\x18\x0f \x01(\t\x12\x18\n\x10max_batch_images\x18\x10 \x01(\r*}\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_UNLOADED\x10\x01\x12\x11\n\rSTATE_LOADING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x13\n\x0fSTATE_UNLOADING\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x32\xc5\x02\n\x06Models\x12\x41\n\x04List\x12\x1b.pupil.v1.ListModelsRequest\x1a\x1c.pupil.v1.ListModelsResponse\x12\x35\n\x03Get\x12\x19.pupil.v1.GetModelRequest\x1a\x13.pupil.v1.ModelInfo\x12\x37\n\x04Load\x12\x1a.pupil.v1.LoadModelRequest\x1a\x13.pupil.v1.ModelInfo\x12\x45\n\x06Unload\x12\x1c.pupil.v1.UnloadModelRequest\x1a\x1d.pupil.v1.UnloadModelResponse\x12\x41\n\x08SetAlias\x12\x19.pupil.v1.SetAliasRequest\x1a\x1a.pupil.v1.SetAliasResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpupil_proto/v1/models.proto\x12\x08pupil.v1\x1a\x1epupil_proto/v1/inference.proto\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.pupil.v1.ModelInfo\"5\n\x0fGetModelRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\"F\n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x13\n\x0bkeep_others\x18\x03 \x01(\x08\"3\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\"\x15\n\x13UnloadModelResponse\"?\n\x0fSetAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\"\x12\n\x10SetAliasResponse\"\xbf\x03\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x1e\n\x05state\x18\x03 \x01(\x0e\x32\x0f.pupil.v1.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07\x61liases\x18\x05 \x03(\t\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12\x0e\n\x06height\x18\x07 \x01(\r\x12\r\n\x05width\x18\x08 \x01(\r\x12\x10\n\x08\x63hannels\x18\t \x01(\r\x12\x11\n\tprecision\x18\n \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x0b \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x0c \x01(\t\x12\x0f\n\x07teacher\x18\r \x01(\t\x12+\n\x0c\x63\x65rtificates\x18\x0e \x03(\x0b\x32\x15.pupil.v1.Certificate\x12\x0f\n\x07\x63reated\x18\x0f \x01(\t\x12\x18\n\x10max_batch_images\x18\x10 \x01(\r\x12-\n\x05nodes\x18\x11 \x03(\x0b\x32\x1e.pupil.v1.ModelInfo.NodesEntry\x12\x12\n\nprecisions\x18\x12 \x03(\t\x1a,\n\nNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01*}\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_UNLOADED\x10\x01\x12\x11\n\rSTATE_LOADING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x13\n\x0fSTATE_UNLOADING\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x32\xc5\x02\n\x06Models\x12\x41\n\x04List\x12\x1b.pupil.v1.ListModelsRequest\x1a\x1c.pupil.v1.ListModelsResponse\x12\x35\n\x03Get\x12\x19.pupil.v1.GetModelRequest\x1a\x13.pupil.v1.ModelInfo\x12\x37\n\x04Load\x12\x1a.pupil.v1.LoadModelRequest\x1a\x13.pupil.v1.ModelInfo\x12\x45\n\x06Unload\x12\x1c.pupil.v1.UnloadModelRequest\x1a\x1d.pupil.v1.UnloadModelResponse\x12\x41\n\x08SetAlias\x12\x19.pupil.v1.SetAliasRequest\x1a\x1a.pupil.v1.SetAliasResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pupil_proto.v1.models_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STATE']._serialized_start=778
-  _globals['_STATE']._serialized_end=903
+  _globals['_MODELINFO_NODESENTRY']._loaded_options = None
+  _globals['_MODELINFO_NODESENTRY']._serialized_options = b'8\001'
+  _globals['_STATE']._serialized_start=891
+  _globals['_STATE']._serialized_end=1016
   _globals['_LISTMODELSREQUEST']._serialized_start=73
   _globals['_LISTMODELSREQUEST']._serialized_end=92
   _globals['_LISTMODELSRESPONSE']._serialized_start=94
@@ -51,7 +53,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETALIASRESPONSE']._serialized_start=421
   _globals['_SETALIASRESPONSE']._serialized_end=439
   _globals['_MODELINFO']._serialized_start=442
-  _globals['_MODELINFO']._serialized_end=776
-  _globals['_MODELS']._serialized_start=906
-  _globals['_MODELS']._serialized_end=1231
+  _globals['_MODELINFO']._serialized_end=889
+  _globals['_MODELINFO_NODESENTRY']._serialized_start=845
+  _globals['_MODELINFO_NODESENTRY']._serialized_end=889
+  _globals['_MODELS']._serialized_start=1019
+  _globals['_MODELS']._serialized_end=1344
 # @@protoc_insertion_point(module_scope)

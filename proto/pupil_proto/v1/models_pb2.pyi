@@ -75,7 +75,14 @@ class SetAliasResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("name", "version", "state", "reason", "aliases", "classes", "height", "width", "channels", "precision", "device", "fingerprint", "teacher", "certificates", "created", "max_batch_images")
+    __slots__ = ("name", "version", "state", "reason", "aliases", "classes", "height", "width", "channels", "precision", "device", "fingerprint", "teacher", "certificates", "created", "max_batch_images", "nodes", "precisions")
+    class NodesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +99,8 @@ class ModelInfo(_message.Message):
     CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    PRECISIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     state: State
@@ -108,4 +117,6 @@ class ModelInfo(_message.Message):
     certificates: _containers.RepeatedCompositeFieldContainer[_inference_pb2.Certificate]
     created: str
     max_batch_images: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., classes: _Optional[_Iterable[str]] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., precision: _Optional[str] = ..., device: _Optional[str] = ..., fingerprint: _Optional[str] = ..., teacher: _Optional[str] = ..., certificates: _Optional[_Iterable[_Union[_inference_pb2.Certificate, _Mapping]]] = ..., created: _Optional[str] = ..., max_batch_images: _Optional[int] = ...) -> None: ...
+    nodes: _containers.ScalarMap[str, int]
+    precisions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., classes: _Optional[_Iterable[str]] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., precision: _Optional[str] = ..., device: _Optional[str] = ..., fingerprint: _Optional[str] = ..., teacher: _Optional[str] = ..., certificates: _Optional[_Iterable[_Union[_inference_pb2.Certificate, _Mapping]]] = ..., created: _Optional[str] = ..., max_batch_images: _Optional[int] = ..., nodes: _Optional[_Mapping[str, int]] = ..., precisions: _Optional[_Iterable[str]] = ...) -> None: ...
