@@ -9,13 +9,14 @@ Each seed's run is `runs/<recipe>-<seed>`; one that is finished is not trained a
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pupil_training.devices import processor
 
 SECONDS = "seconds"
 
@@ -53,13 +54,6 @@ def summary(reports: list[dict[str, Any]]) -> str:
         told += f", agrees with the teacher on {statistics.mean(same):.2f} %"
     told += f", {', '.join(str(round(each[SECONDS])) for each in reports)} s"
     return f"{told} on {len(os.sched_getaffinity(0))} cores of {processor()}, load {os.getloadavg()[0]:.1f}"
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def main() -> None:

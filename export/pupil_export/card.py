@@ -10,7 +10,7 @@ Facts = dict[str, Any]
 
 def model_card(facts: Facts) -> str:
     """README.md of a bundle, in Markdown."""
-    sections = (_what, _input, _accuracy, _precisions, _calibration, _certificates, _data, _limits, _use)
+    sections = (_what, _input, _accuracy, _precisions, _calibration, _certificates, _data, _limits, how_to_use)
     return "\n\n".join(section(facts) for section in sections) + "\n"
 
 
@@ -176,7 +176,8 @@ def _rounds(facts: Facts) -> str:
     )
 
 
-def _use(facts: Facts) -> str:
+def how_to_use(facts: Facts) -> str:
+    """A card's last section: the commands that serve the bundle and ask it."""
     return (
         "## Use\n\n"
         "```console\n"

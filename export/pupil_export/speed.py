@@ -1,8 +1,6 @@
 """How long a graph takes, and on what."""
 
-import platform
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from pupil_export.answers import OnnxModel
+from pupil_training.devices import processor
 
 BATCH_SIZES = (1, 32)
 SECONDS = 0.2  # for each batch size
@@ -18,7 +17,7 @@ FEWEST = 5  # runs
 
 def machine() -> dict[str, Any]:
     """The processor's name, and the threads that `milliseconds` lets ONNX Runtime use."""
-    return {"processor": _processor(), "threads": torch.get_num_threads()}
+    return {"processor": processor(), "threads": torch.get_num_threads()}
 
 
 def milliseconds(model: OnnxModel, images: NDArray[np.uint8]) -> dict[str, float]:
@@ -36,13 +35,3 @@ def _shortest(model: OnnxModel, batch: NDArray[np.uint8]) -> float:
         model(batch)
         times.append(time.perf_counter() - start)
     return round(1000 * min(times), 4)
-
-
-def _processor() -> str:
-    """Linux alone tells the model's name without asking another program."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -1,14 +1,13 @@
 """The model card of a bundle whose model came from elsewhere, written from nothing but its bundle.json."""
 
-from typing import Any
+from pupil_export.card import Facts, how_to_use
 
-Facts = dict[str, Any]
 MOST_CLASSES = 20  # that are named; bundle.json has them all
 
 
 def model_card(facts: Facts) -> str:
     """README.md of the bundle, in Markdown."""
-    return "\n\n".join(section(facts) for section in (_what, _input, _limits, _use)) + "\n"
+    return "\n\n".join(section(facts) for section in (_what, _input, _limits, how_to_use)) + "\n"
 
 
 def _what(facts: Facts) -> str:
@@ -44,17 +43,6 @@ def _limits(facts: Facts) -> str:
         "passes.\n"
         "- Its scores are not calibrated, and it has no certificate: labels of this model carry no promise.\n"
         f"- Every image is given one of the {len(facts['classes'])} classes, also an image of none of them."
-    )
-
-
-def _use(facts: Facts) -> str:
-    return (
-        "## Use\n\n"
-        "```console\n"
-        "$ pupil serve --repository REPOSITORY\n"
-        f"$ pupil classify picture.png --model {facts['model']}\n"
-        "```\n\n"
-        "REPOSITORY is the folder two levels above this one."
     )
 
 

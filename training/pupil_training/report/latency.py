@@ -1,13 +1,11 @@
 """How long one image takes, on this machine."""
 
-import platform
 import statistics
 import time
-from pathlib import Path
 
 import torch
 
-from pupil_training.devices import usable_cores
+from pupil_training.devices import processor, usable_cores
 from pupil_training.judge.candidate import Candidate
 
 WARM_UP, LEAST, MOST = 5, 20, 500  # answers
@@ -31,13 +29,4 @@ def machine() -> str:
     """The processor, its cores that are ours, and the threads that compute."""
     device = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
     threads = torch.get_num_threads()
-    return f"{device}{_processor()}, {usable_cores()} cores, {threads} thread{'s' if threads != 1 else ''}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return f"{device}{processor()}, {usable_cores()} cores, {threads} thread{'s' if threads != 1 else ''}"
