@@ -63,7 +63,6 @@ def _options(device: str, threads: int) -> ort.SessionOptions:
     options.intra_op_num_threads = threads if device == "cpu" else 1  # its own guess ignores a container's limits
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle cores must idle
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.add_session_config_entry(WATCHED, "1")
     if int8_overflows():
         options.add_session_config_entry("session.x64quantprecision", "1")  # exact, and slower

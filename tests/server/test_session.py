@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -186,3 +187,15 @@ def test_buffers_give_every_batch_size_what_a_plain_run_gives(convolutions: Path
         assert logits.shape == (count, 32)
     for scores, expected in held:  # an answer is not overwritten by the next batch
         np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_a_session_leaves_the_arithmetic_of_its_thread_alone(convolutions: Path) -> None:
+    """ONNX Runtime's flush of tiny numbers to zero would stay on in the thread that opened the session."""
+
+    def tiny() -> float:
+        session = Session(convolutions, device="cpu", threads=1, shape=SHAPE, max_batch=4)
+        session.run(np.zeros((1, *SHAPE), np.uint8))
+        return float(np.array([5e-324])[0] * np.array([1.0])[0])
+
+    with ThreadPoolExecutor(1) as fresh:
+        assert fresh.submit(tiny).result(timeout=60) > 0
