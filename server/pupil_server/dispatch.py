@@ -118,7 +118,7 @@ class Dispatcher:
             yield
         except PupilError as error:
             code = error.code
-            raise self._failure(error) from error
+            raise self.failure(error) from error
         except Exception as error:
             code, failure = Code.INTERNAL, _internal(method)
             raise failure from error
@@ -152,7 +152,8 @@ class Dispatcher:
             self._metrics.expired.labels("admission").inc()
             raise DeadlineExceeded("the deadline had passed when the call arrived")
 
-    def _failure(self, error: PupilError) -> Failure:
+    def failure(self, error: PupilError) -> Failure:
+        """The error as it goes on the wire, counted."""
         if isinstance(error, Overloaded):
             self._metrics.rejected.labels("queue_full").inc()
             return Failure(error.code, str(error), {"retry-after-ms": str(max(1, round(error.retry_after * 1000)))})

@@ -9,7 +9,8 @@ PupilError
 ├── NotWritable           FAILED_PRECONDITION
 ├── Overloaded            RESOURCE_EXHAUSTED
 ├── DeadlineExceeded      DEADLINE_EXCEEDED
-└── Unavailable           UNAVAILABLE
+├── Unavailable           UNAVAILABLE
+└── ProtocolViolation     as gRPC has it: mostly INTERNAL or UNIMPLEMENTED
 
 Anything else is ours: INTERNAL, with an id on the wire and the trace in the log.
 """
@@ -80,6 +81,14 @@ class DeadlineExceeded(PupilError):
 
 class Unavailable(PupilError):
     code = Code.UNAVAILABLE
+
+
+class ProtocolViolation(PupilError):
+    """The call breaks a rule of gRPC itself, which is nothing that a handler sees."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class BundleError(Exception):

@@ -20,9 +20,12 @@ STATUS = {status.value[0]: status for status in grpc.StatusCode}
 class GrpcFront:
     """A listening grpc.aio server over a table of methods."""
 
+    name = "grpcio"
+
     def __init__(self, methods: Iterable[Method], dispatcher: Dispatcher, settings: ServerSettings) -> None:
         self._dispatcher = dispatcher
         self._default_deadline = settings.default_deadline
+        self._unix = settings.unix
         self._server = grpc.aio.server(options=_options(settings))
         by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {}
         for method in methods:
@@ -32,10 +35,11 @@ class GrpcFront:
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port, which is `port` unless that was 0. Raises OSError where it is taken."""
+        address = f"unix:{self._unix}" if self._unix else f"{host}:{port}"
         try:
-            bound = self._server.add_insecure_port(f"{host}:{port}")
+            bound = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise OSError(f"{host}:{port} is in use or not ours to use; choose another port") from error
+            raise OSError(f"{address} is in use or not ours to use; choose another one") from error
         await self._server.start()
         return bound
 

@@ -15,8 +15,8 @@ from pupil_proto.v1 import inference_pb2, models_pb2
 from pupil_server.decoding import Decoder
 from pupil_server.dispatch import Dispatcher, Method
 from pupil_server.errors import BundleError
+from pupil_server.fronts import choose_front
 from pupil_server.gateway import Gateway
-from pupil_server.grpc_front import GrpcFront
 from pupil_server.health import HealthHandlers
 from pupil_server.inference import InferenceHandlers
 from pupil_server.metrics import Metrics
@@ -52,7 +52,8 @@ class Server:
         self.repository = Repository(settings, self._decoder, self.metrics)
         self._dispatcher = Dispatcher(self.metrics, max_calls=MAX_CALLS, stream_idle=settings.stream_idle)
         self._methods = self._all_methods()
-        self._front = GrpcFront(self._methods, self._dispatcher, settings)
+        self._front = choose_front(self._methods, self._dispatcher, settings)
+        self.metrics.front_info.labels(self._front.name).set(1)
         self._ready = False
         self._beat = time.monotonic()
         self._heart: asyncio.Task[None] | None = None
@@ -189,7 +190,7 @@ async def serve(settings: ServerSettings) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, end)
     addresses = {
-        "grpc": f"{settings.host}:{server.port}",
+        "grpc": f"unix:{settings.unix}" if settings.unix else f"{settings.host}:{server.port}",
         "http": f"{settings.host}:{server.http_port}",
     }
     print(json.dumps(addresses), file=sys.stdout, flush=True)  # noqa: T201  the one line of data

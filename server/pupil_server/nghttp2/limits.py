@@ -1,0 +1,23 @@
+"""What one peer may do to us, and how long it may take."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    message_bytes: int = 64_000_000
+    connections: int = 4096
+    streams: int = 1000  # of one connection at a time
+    header_bytes: int = 16_384  # of one request, each header with 32 more, as HTTP/2 counts them
+    held_bytes: int = 512_000_000  # of requests on all connections: half-received, unread, or in work
+    resets: int = 2000  # of streams at once; a peer that takes back more than it may wait for is cut off
+    resets_a_second: int = 500
+    oddities: int = 1000  # pings, settings, empty frames and the like beyond what calls explain
+    oddities_a_second: int = 50
+    hello: float = 10.0  # seconds until the peer has spoken HTTP/2
+    ping_after: float = 60.0  # seconds of silence, after which we ask whether the peer is still there
+    pong_within: float = 20.0
+    stalled: float = 60.0  # seconds without room for an answer that waits
+    idle: float = 600.0  # seconds without a call
+    age: float = 3600.0  # seconds; then calls go to a new connection, so that load balancers see them again
+    request: float = 300.0  # seconds for a single request to arrive, whatever its deadline
