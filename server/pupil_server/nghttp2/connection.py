@@ -8,10 +8,10 @@ from typing import Any, Protocol, cast
 from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure, Method
 from pupil_server.errors import Code, ProtocolViolation, PupilError
-from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, block
+from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, block
 from pupil_server.nghttp2.limits import Limits
-from pupil_server.nghttp2.metadata import CONTENT_TYPE, metadata, seconds
-from pupil_server.nghttp2.server_call import Held, Refused, ServerCall
+from pupil_server.nghttp2.metadata import CONTENT_TYPE, metadata, seconds, status_headers
+from pupil_server.nghttp2.server_call import HEADERS, Held, Refused, ServerCall
 from pupil_server.nghttp2.session import Headers, ProtocolError, Session
 
 log = logging.getLogger("pupil.nghttp2")
@@ -19,7 +19,6 @@ log = logging.getLogger("pupil.nghttp2")
 NOT_POST = block((b":status", b"405"), (b"allow", b"POST"))
 NOT_GRPC = block((b":status", b"415"), (b"accept", b"application/grpc"))
 READABLE_ENCODINGS = {b"identity": False, b"gzip": True}  # and whether a message may be compressed
-UNKNOWN = Method("", "", cast(Any, None))  # what a call is about whose headers cannot be used
 
 
 class House(Protocol):
@@ -77,9 +76,12 @@ class Connection(asyncio.Protocol):
         self._count_oddities()
         ready, self._ready = self._ready, []
         for call in ready:
-            if call.ready:  # it may have been taken back in the same read
-                call.begin()
+            call.begin()
         self.flush_soon()
+
+    def begin_soon(self, call: ServerCall) -> None:
+        """When all that was read has been looked at."""
+        self._ready.append(call)
 
     def flush_soon(self) -> None:
         """Once a turn of the loop, however many calls ask."""
@@ -107,7 +109,7 @@ class Connection(asyncio.Protocol):
     def end(self) -> None:
         """Closes now; whoever is inside hears so."""
         for call in list(self.session.streams.values()):
-            cast(ServerCall, call).fail(Failure(Code.UNAVAILABLE, "the server is shutting down; try another one"))
+            call.fail(Failure(Code.UNAVAILABLE, "the server is shutting down; try another one"))
         self._flush()
         if self in self.house.connections:
             self.session.terminate()
@@ -121,7 +123,7 @@ class Connection(asyncio.Protocol):
         """Once a second: what has waited too long ends, or is asked whether it is still there."""
         limits, streams = self.limits, list(self.session.streams.values())
         for call in streams:
-            cast(ServerCall, call).look(now)
+            call.look(now)
         if streams:
             self._busy = now
         silent = now - self._heard
@@ -144,19 +146,20 @@ class Connection(asyncio.Protocol):
     def _open(self, number: int, headers: Headers | None) -> ServerCall | Refused:
         """The stream of a request; one that cannot be a call is answered here."""
         if headers is not None and headers.get(b":method") != b"POST":
-            self.session.respond(number, NOT_POST, body=False)
-            return Refused()
+            return self._refused(number, NOT_POST)
         if headers is not None and not CONTENT_TYPE.match(headers.get(b"content-type", b"")):
-            self.session.respond(number, NOT_GRPC, body=False)
-            return Refused()
+            return self._refused(number, NOT_GRPC)
         try:
             call = self._call(number, headers)
         except PupilError as error:
-            call = ServerCall(self, number, UNKNOWN, Call("", 0.0), packed=False)
-            call.refuse(error)
-        else:
-            self._ready.append(call)
+            return self._refused(number, block(*HEADERS, *status_headers(self.dispatcher.failure(error))))
+        if call.method.both_streams:
+            self.begin_soon(call)
         return call
+
+    def _refused(self, number: int, answer: Block) -> Refused:
+        self.session.respond(number, answer, body=False)
+        return Refused(answer)
 
     def _call(self, number: int, headers: Headers | None) -> ServerCall:
         if headers is None:
@@ -188,8 +191,12 @@ class Connection(asyncio.Protocol):
         self._flushing = False
         if self not in self.house.connections:
             return
-        while not self._choked and (data := self.session.outgoing()):
-            self._transport.write(data)
+        try:
+            while not self._choked and (data := self.session.outgoing()):
+                self._transport.write(data)
+        except ProtocolError as error:
+            log.error("%s is cut off: %s", self._peer, error)
+            self._transport.abort()
         if self.session.over and not self._transport.is_closing():
             self._transport.close()
 

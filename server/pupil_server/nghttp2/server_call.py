@@ -52,18 +52,14 @@ class Door(Protocol):
     session: Session
 
     def flush_soon(self) -> None: ...
+    def begin_soon(self, call: "ServerCall") -> None: ...
 
 
 class ServerCall:
-    """`received`, `request_ended`, `take` and `closed` are the session's; `begin` starts the handler."""
-
-    __slots__ = (
-        "_arrived", "_call", "_door", "_ended", "_finished", "_held", "_left", "_messages", "_method", "_number",
-        "_out", "_packed", "_reader", "_responded", "_since", "_task", "_ungranted", "_waiting", "trailers",
-    )  # fmt: skip
+    """`received`, `request_ended`, `take` and `closed` are the session's; `begin` is the connection's."""
 
     def __init__(self, door: Door, number: int, method: Method, call: Call, *, packed: bool) -> None:
-        self._door, self._number, self._method, self._call = door, number, method, call
+        self._door, self._number, self.method, self._call = door, number, method, call
         self._packed = packed  # compressed messages are announced, as gzip
         self._reader = MessageReader(door.limits.message_bytes)
         self._messages: deque[Message] = deque()
@@ -88,7 +84,7 @@ class ServerCall:
         except PupilError as error:
             self.refuse(error)
             return
-        if not self._method.both_streams:
+        if not self.method.both_streams:
             if self._reader.inside:
                 self._door.session.grant(self._number, len(chunk))
             return
@@ -103,20 +99,19 @@ class ServerCall:
         self._ended = True
         if self._arrived:
             self._arrived.set()
-        if self._finished or self._method.both_streams:
+        if self._finished or self.method.both_streams:
             return
         if self._reader.inside:
             self.refuse(ProtocolViolation(Code.INTERNAL, "the request ended in the middle of a message"))
         elif len(self._messages) != 1:
             self.refuse(ProtocolViolation(Code.UNIMPLEMENTED, f"{len(self._messages)} messages, one is wanted"))
-
-    @property
-    def ready(self) -> bool:
-        """Whether its handler can begin: single requests are waited for, streams are read by the handler."""
-        return not self._finished and (self._ended or self._method.both_streams is not None)
+        else:
+            self._door.begin_soon(self)
 
     def begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._work())
+        """Starts the handler: of a stream at once, of a single request when it is whole."""
+        if not self._finished:  # it may have been taken back in the same read
+            self._task = asyncio.get_running_loop().create_task(self._work())
 
     # What goes out
 
@@ -144,7 +139,7 @@ class ServerCall:
             self.trailers = block(*headers)
             self._door.session.resume(self._number)
         else:
-            self.trailers = block(*HEADERS, *headers)
+            self.trailers = block(*HEADERS, *headers)  # and nothing else
             self._responded = True
             self._door.session.respond(self._number, self.trailers, body=False)
         if self._task and self._task is not asyncio.current_task():
@@ -173,7 +168,7 @@ class ServerCall:
     # The handler
 
     async def _work(self) -> None:
-        method, dispatcher, call = self._method, self._door.dispatcher, self._call
+        method, dispatcher, call = self.method, self._door.dispatcher, self._call
         try:
             if method.unary:
                 request = await self._body(self._messages.popleft())
@@ -262,10 +257,12 @@ class ServerCall:
 class Refused:
     """A request that was answered as soon as its headers were read: a stream that only ends."""
 
-    trailers = OK
+    def __init__(self, answer: Block) -> None:
+        self.trailers = answer  # kept until it is written
 
     def received(self, chunk: bytes) -> None: ...
     def request_ended(self) -> None: ...
+    def fail(self, failure: Failure) -> None: ...
     def look(self, now: float) -> None: ...
     def closed(self) -> None: ...
 

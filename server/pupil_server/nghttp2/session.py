@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from pupil_server.dispatch import Failure
 from pupil_server.nghttp2.binding import (
     ACK,
     DATA,
@@ -43,7 +44,7 @@ class ProtocolError(Exception):
 
 
 class Stream(Protocol):
-    """What a session tells one stream, and asks it."""
+    """What a session tells one stream, and asks it; `fail` and `look` are its connection's."""
 
     @property
     def trailers(self) -> Block: ...
@@ -54,6 +55,8 @@ class Stream(Protocol):
         ...
 
     def closed(self) -> None: ...
+    def fail(self, failure: Failure) -> None: ...
+    def look(self, now: float) -> None: ...
 
 
 class Session:
@@ -104,6 +107,7 @@ class Session:
             elif self._answered:
                 self._stop_requests()
             else:
+                _check(written)
                 break
         return b"".join(parts)
 
