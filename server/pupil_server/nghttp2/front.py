@@ -14,7 +14,6 @@ from pupil_server.nghttp2.server_call import Held
 from pupil_server.nghttp2.session import options
 from pupil_server.settings import MEGA, ServerSettings
 
-LOOK_EVERY = 1.0  # seconds
 BACKLOG = 1024
 FAREWELL = 1.0  # seconds for the last bytes to leave
 HANDSHAKE = 10.0  # seconds for TLS
@@ -97,7 +96,7 @@ class NgHttp2Front:
 
     async def _look(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(self.limits.look_every)
             now = time.monotonic()
             for connection in list(self.connections):
                 connection.look(now)

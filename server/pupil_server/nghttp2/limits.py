@@ -14,6 +14,7 @@ class Limits:
     resets_a_second: int = 500
     oddities: int = 1000  # pings, settings, empty frames and the like beyond what calls explain
     oddities_a_second: int = 50
+    look_every: float = 1.0  # seconds between two looks at everything below
     hello: float = 10.0  # seconds until the peer has spoken HTTP/2
     ping_after: float = 60.0  # seconds of silence, after which we ask whether the peer is still there
     pong_within: float = 20.0
