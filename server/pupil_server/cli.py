@@ -64,6 +64,8 @@ def _option(name: str, kind: Any, default: Any, text: str, **more: Any) -> Calla
 @_option("--watch", click.FloatRange(0), 0.0, "Seconds between two looks for new and deleted versions; 0 for none.")
 @_option("--host", str, "127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
 @_option("--port", click.IntRange(0, 65535), 50051, "gRPC; 0 for any free one.")
+@_option("--unix", click.Path(path_type=Path), None, "A socket file for gRPC, instead of host and port.")
+@_option("--front", click.Choice(["auto", "nghttp2", "grpcio"]), "auto", "What carries the calls; auto: the leaner.")
 @_option("--http-port", click.IntRange(0, 65535), 8080, "Metrics and probes; 0 for any free one.")
 @_option("--http-gateway", bool, False, "Images over HTTP, too: POST /v1/models/NAME:classify.", is_flag=True)
 @_option(

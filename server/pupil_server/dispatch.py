@@ -144,7 +144,7 @@ class Dispatcher:
                 yield
             except PupilError as error:
                 code, cause = error.code, error
-                raise self._failure(error) from error
+                raise self.failure(error) from error
             except Exception as error:
                 code, failure = Code.INTERNAL, _internal(method)
                 raise failure from error
@@ -193,7 +193,8 @@ class Dispatcher:
             if token:
                 call.token, call.quota = token.name, token.quota
 
-    def _failure(self, error: PupilError) -> Failure:
+    def failure(self, error: PupilError) -> Failure:
+        """The error as it goes on the wire, counted."""
         if error.rejected:
             self._metrics.rejected.labels(error.rejected).inc()
         if isinstance(error, Overloaded):

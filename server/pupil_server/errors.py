@@ -12,7 +12,8 @@ PupilError
 ├── Unauthenticated       UNAUTHENTICATED
 ├── PermissionDenied      PERMISSION_DENIED
 ├── DeadlineExceeded      DEADLINE_EXCEEDED
-└── Unavailable           UNAVAILABLE
+├── Unavailable           UNAVAILABLE
+└── ProtocolViolation     as gRPC has it: mostly INTERNAL or UNIMPLEMENTED
 
 Anything else is ours: INTERNAL, with an id on the wire and the trace in the log.
 """
@@ -115,6 +116,14 @@ class DeadlineExceeded(PupilError):
 
 class Unavailable(PupilError):
     code = Code.UNAVAILABLE
+
+
+class ProtocolViolation(PupilError):
+    """The call breaks a rule of gRPC itself, which is nothing that a handler sees."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class BundleError(Exception):

@@ -24,6 +24,8 @@ STATUS = {status.value[0]: status for status in grpc.StatusCode}
 class GrpcFront:
     """A listening grpc.aio server over a table of methods."""
 
+    name = "grpcio"
+
     def __init__(
         self,
         methods: Iterable[Method],
@@ -34,6 +36,7 @@ class GrpcFront:
         self._dispatcher = dispatcher
         self._certificates = certificates
         self._default_deadline = settings.default_deadline
+        self._unix = settings.unix
         self._server = grpc.aio.server(options=_options(settings))
         by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {}
         for method in methods:
@@ -43,14 +46,14 @@ class GrpcFront:
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port, which is `port` unless that was 0. Raises OSError where it is taken."""
-        address = f"{host}:{port}"
+        address = f"unix:{self._unix}" if self._unix else f"{host}:{port}"
         try:
             if self._certificates:
                 bound = self._server.add_secure_port(address, _credentials(self._certificates))
             else:
                 bound = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise OSError(f"{address} is in use or not ours to use; choose another port") from error
+            raise OSError(f"{address} is in use or not ours to use; choose another one") from error
         await self._server.start()
         return bound
 

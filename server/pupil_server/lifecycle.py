@@ -34,7 +34,7 @@ async def serve(settings: ServerSettings) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, end)
     addresses = {
-        "grpc": f"{settings.host}:{server.port}",
+        "grpc": f"unix:{settings.unix}" if settings.unix else f"{settings.host}:{server.port}",
         "http": f"{settings.host}:{server.http_port}",
     }
     print(json.dumps(addresses), file=sys.stdout, flush=True)  # noqa: T201  the one line of data

@@ -53,4 +53,5 @@ class Metrics:
         )
         self.kl_nats = Histogram("pupil_kl_nats", "KL(teacher || student) of one image.", registry=r, buckets=NATS)
         self.pseudo_labels = Counter("pupil_pseudo_labels", "Pseudo-labels, by decision.", ("decision",), registry=r)
+        self.front_info = Gauge("pupil_front_info", "1 for the front that serves.", ("front",), registry=r)
         self.loop_lag = Gauge("pupil_loop_lag_seconds", "How late the event loop woke up last.", registry=r)

@@ -15,8 +15,8 @@ from pupil_server.access_log import AccessLog
 from pupil_server.decoding import Decoder
 from pupil_server.dispatch import Dispatcher, Method
 from pupil_server.errors import BundleError
+from pupil_server.fronts import choose_front
 from pupil_server.gateway import Gateway
-from pupil_server.grpc_front import GrpcFront
 from pupil_server.health import HealthHandlers
 from pupil_server.inference import InferenceHandlers
 from pupil_server.loading import limits
@@ -66,8 +66,9 @@ class Server:
             tracing=self._tracing,
         )
         self._methods = self._all_methods()
-        self._front = GrpcFront(self._methods, self._dispatcher, settings, certificates)
-        if not certificates and not _is_loopback(settings.host):
+        self._front = choose_front(self._methods, self._dispatcher, settings, certificates)
+        self.metrics.front_info.labels(self._front.name).set(1)
+        if not certificates and not settings.unix and not _is_loopback(settings.host):
             log.warning("%s without TLS: whoever is on the way can read images and tokens", settings.host)
         self._ready = False
         self._beat = time.monotonic()

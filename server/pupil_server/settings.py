@@ -16,6 +16,8 @@ class ServerSettings:
     port: int = 50051  # 0: any free one
     http_port: int = 8080  # likewise
     http_gateway: bool = False  # POST /v1/models/NAME:classify on http_port
+    unix: Path | None = None  # a socket file, instead of host and port
+    front: str = "auto"  # nghttp2, grpcio, or auto: nghttp2 where the library is here, and a word where it is not
     device: str = "auto"  # cpu, cuda, tensorrt, or auto: cuda where it works, and a word where it does not
     precision: str = "auto"  # that answers unasked; auto: fp16 on a GPU where a bundle has it, else fp32
     more_precisions: tuple[str, ...] = ()  # loaded beside it where a bundle has them, for requests that name one

@@ -1,11 +1,15 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import grpc
 import pytest
 
 from pupil_proto.v1 import inference_pb2_grpc, models_pb2_grpc
+
+NO_LIBRARY = "the lean front needs libnghttp2 (Debian's libnghttp2-14)"
 
 
 class Stubs:
@@ -29,6 +33,30 @@ def connect() -> Iterator[Callable[[str], Stubs]]:
     yield open_stubs
     for stubs in opened:
         stubs.channel.close()
+
+
+@pytest.fixture(scope="session", params=["nghttp2", "grpcio"])
+def front(request) -> str:
+    """Every test with a server runs on both fronts."""
+    if request.param == "nghttp2":
+        pytest.importorskip("pupil_server.nghttp2.binding", exc_type=ImportError, reason=NO_LIBRARY)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def server(front: str, tmp_path_factory: pytest.TempPathFactory, toolbox) -> Iterator[object]:
+    """One server for the tests of a module that leave it as they found it."""
+    folder = tmp_path_factory.mktemp("served") / "repository"
+    toolbox.write_bundle(folder, "teacher", seed=1)
+    toolbox.write_bundle(folder, "student", seed=2, teacher="teacher")
+    with toolbox.run_server(folder, "--front", front) as running:
+        yield running
+
+
+@pytest.fixture
+def start(front: str, repository: Path, toolbox) -> Callable[..., AbstractContextManager[object]]:
+    """`with start("--flag", …) as server`: a server of the test's own over `repository`."""
+    return lambda *options: toolbox.run_server(repository, "--front", front, *options)
 
 
 @pytest.fixture

@@ -1,0 +1,12 @@
+"""The lean front: gRPC on libnghttp2, the HTTP/2 library behind curl and Apache httpd, driven through cffi.
+
+    binding      the C library: its functions, its version, blocks of headers
+    session      one HTTP/2 session: bytes in, bytes out, streams in between
+    framing      gRPC messages out of bytes that are split anywhere, and gzip
+    metadata     headers to what a `Call` knows, and an outcome to headers
+    server_call  one gRPC call on one stream
+    connection   one session on a socket: flow control, floods, age
+    front        the listening socket, limits, the end
+
+Importing any of them but framing and metadata needs the library; `binding` says why it cannot be used.
+"""

@@ -1,0 +1,213 @@
+"""One HTTP/2 connection: a session on a socket, its flow, its floods and its age."""
+
+import asyncio
+import logging
+import time
+from typing import Any, Protocol, cast
+
+from pupil_server.call import Call
+from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.errors import Code, ProtocolViolation, PupilError
+from pupil_server.logs import call_id
+from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, block
+from pupil_server.nghttp2.limits import Limits
+from pupil_server.nghttp2.metadata import CONTENT_TYPE, metadata, seconds, status_headers
+from pupil_server.nghttp2.server_call import HEADERS, Held, Refused, ServerCall
+from pupil_server.nghttp2.session import Headers, ProtocolError, Session
+
+log = logging.getLogger("pupil.nghttp2")
+
+NOT_POST = block((b":status", b"405"), (b"allow", b"POST"))
+NOT_GRPC = block((b":status", b"415"), (b"accept", b"application/grpc"))
+READABLE_ENCODINGS = {b"identity": False, b"gzip": True}  # and whether a message may be compressed
+
+
+class House(Protocol):
+    """What a connection needs of its front."""
+
+    methods: dict[bytes, Method]
+    dispatcher: Dispatcher
+    limits: Limits
+    held: Held
+    options: Any
+    default_deadline: float
+    connections: "set[Connection]"
+
+    def left(self, connection: "Connection") -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """The door of its calls. What they answer within one turn of the loop leaves in one write."""
+
+    session: Session
+
+    def __init__(self, house: House) -> None:
+        self.house, self.dispatcher, self.limits, self.held = house, house.dispatcher, house.limits, house.held
+        self._ready: list[ServerCall] = []
+        self._flushing = self._choked = self._announced = self._leaving = False
+        self._born = self._heard = self._busy = self._counted = time.monotonic()
+        self._asked = self._choked_since = self._left_at = 0.0
+        self._patience = float(self.limits.oddities)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._peer = _name(transport.get_extra_info("peername"))
+        tls = transport.get_extra_info("ssl_object")
+        if len(self.house.connections) >= self.limits.connections or (tls and tls.selected_alpn_protocol() != "h2"):
+            self._transport.abort()
+            return
+        self.session = Session(self.limits, self.house.options, self._open)
+        self.house.connections.add(self)
+        self._flush()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self in self.house.connections:
+            self.house.left(self)
+            self.session.free()
+
+    def data_received(self, data: bytes) -> None:
+        if self not in self.house.connections:
+            return
+        self._heard = time.monotonic()
+        try:
+            self.session.receive(data)
+        except ProtocolError as error:
+            log.info("%s is cut off: %s", self._peer, error)
+            self.session.terminate(ENHANCE_YOUR_CALM)
+        self._count_oddities()
+        ready, self._ready = self._ready, []
+        for call in ready:
+            call.begin()
+        self.flush_soon()
+
+    def begin_soon(self, call: ServerCall) -> None:
+        """When all that was read has been looked at."""
+        self._ready.append(call)
+
+    def flush_soon(self) -> None:
+        """Once a turn of the loop, however many calls ask."""
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def pause_writing(self) -> None:
+        """The peer does not read: then nothing more of it is read either."""
+        self._choked, self._choked_since = True, time.monotonic()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        self._transport.resume_reading()
+        self.flush_soon()
+
+    def leave(self) -> None:
+        """Serves the calls inside and no others, then closes."""
+        if not self._leaving:
+            self._leaving, self._left_at = True, time.monotonic()
+            self.session.refuse_more()
+            self.flush_soon()
+
+    def end(self) -> None:
+        """Closes now; whoever is inside hears so."""
+        for call in list(self.session.streams.values()):
+            call.fail(Failure(Code.UNAVAILABLE, "the server is shutting down; try another one"))
+        self._flush()
+        if self in self.house.connections:
+            self.session.terminate()
+            self._flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def look(self, now: float) -> None:
+        """Once a second: what has waited too long ends, or is asked whether it is still there."""
+        limits, streams = self.limits, list(self.session.streams.values())
+        for call in streams:
+            call.look(now)
+        if streams:
+            self._busy = now
+        silent = now - self._heard
+        if (
+            (self._choked and now - self._choked_since > limits.stalled)
+            or (not self.session.spoke and now - self._born > limits.hello)
+            or silent > limits.ping_after + limits.pong_within
+        ):
+            return self._transport.abort()
+        if silent > limits.ping_after and self._asked < self._heard:
+            self._asked = now
+            self.session.ping()
+        if self._leaving and now - self._left_at > limits.grace:
+            return self.end()
+        if self._announced:
+            self.leave()
+        elif now - self._born > limits.age or now - self._busy > limits.idle:
+            self._announced = True
+            self.session.announce_end()
+        self.flush_soon()
+
+    def _open(self, number: int, headers: Headers | None) -> ServerCall | Refused:
+        """The stream of a request; one that cannot be a call is answered here."""
+        if headers is not None and headers.get(b":method") != b"POST":
+            return self._refused(number, NOT_POST)
+        if headers is not None and not CONTENT_TYPE.match(headers.get(b"content-type", b"")):
+            return self._refused(number, NOT_GRPC)
+        try:
+            call = self._call(number, headers)
+        except PupilError as error:
+            return self._refused(number, block(*HEADERS, *status_headers(self.dispatcher.failure(error))))
+        if call.method.both_streams:
+            self.begin_soon(call)
+        return call
+
+    def _refused(self, number: int, answer: Block) -> Refused:
+        self.session.respond(number, answer, body=False)
+        return Refused(answer)
+
+    def _call(self, number: int, headers: Headers | None) -> ServerCall:
+        if headers is None:
+            raise ProtocolViolation(
+                Code.RESOURCE_EXHAUSTED, f"the headers of the call are larger than {self.limits.header_bytes:,} bytes"
+            )
+        method = self.house.methods.get(headers[b":path"])
+        if method is None:
+            raise ProtocolViolation(Code.UNIMPLEMENTED, "Method not found!")  # as grpcio says it
+        packed = READABLE_ENCODINGS.get(headers.get(b"grpc-encoding", b"identity"))
+        if packed is None:
+            raise ProtocolViolation(Code.UNIMPLEMENTED, "this grpc-encoding is not known here; identity or gzip")
+        left = seconds(headers.get(b"grpc-timeout"), self.house.default_deadline if method.unary else float("inf"))
+        said = metadata(headers)
+        call = Call(method.path, time.monotonic() + left, self._peer, said, id=call_id(said))
+        return ServerCall(self, number, method, call, packed=packed)
+
+    def _count_oddities(self) -> None:
+        """Frames that nothing explains use patience up, and time gives it back."""
+        now, limits = self._heard, self.limits
+        regained = (now - self._counted) * limits.oddities_a_second
+        self._counted = now
+        self._patience = min(limits.oddities, self._patience + regained - self.session.oddities)
+        self.session.oddities = 0
+        if self._patience < 0:
+            log.info("%s is cut off: too many frames that carry nothing", self._peer)
+            self.session.terminate(ENHANCE_YOUR_CALM)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self not in self.house.connections:
+            return
+        try:
+            while not self._choked and (data := self.session.outgoing()):
+                self._transport.write(data)
+        except ProtocolError as error:
+            log.error("%s is cut off: %s", self._peer, error)
+            self._transport.abort()
+        if self.session.over and not self._transport.is_closing():
+            self._transport.close()
+
+
+def _name(address: Any) -> str:
+    """The peer in the form that grpcio uses."""
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+    return "unix:"

@@ -1,0 +1,102 @@
+"""The listening socket of the lean front."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+from pupil_server.dispatch import Dispatcher, Method
+from pupil_server.nghttp2.binding import VERSION
+from pupil_server.nghttp2.connection import Connection
+from pupil_server.nghttp2.limits import Limits, limits_of
+from pupil_server.nghttp2.server_call import Held
+from pupil_server.nghttp2.session import options
+from pupil_server.settings import ServerSettings
+
+BACKLOG = 1024
+FAREWELL = 1.0  # seconds for the last bytes to leave
+HANDSHAKE = 10.0  # seconds for TLS
+
+
+class NgHttp2Front:
+    """Serves a table of methods. It has the shape of `GrpcFront`."""
+
+    name = "nghttp2"
+    version = VERSION
+
+    def __init__(
+        self,
+        methods: Iterable[Method],
+        dispatcher: Dispatcher,
+        settings: ServerSettings,
+        *,
+        tls: ssl.SSLContext | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.methods = {f"/{method.path}".encode(): method for method in methods}
+        self.dispatcher = dispatcher
+        self.limits = limits or limits_of(settings)
+        self.held = Held(self.limits.held_bytes)
+        self.options = options(self.limits)
+        self.default_deadline = settings.default_deadline
+        self.connections: set[Connection] = set()
+        self._unix = settings.unix
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()  # the last connection
+        if tls:
+            tls.set_alpn_protocols(["h2"])
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens; returns the port, which is `port` unless that was 0. Raises OSError where it is taken."""
+        loop, patience = asyncio.get_running_loop(), HANDSHAKE if self._tls else None
+        try:
+            if self._unix:
+                self._server = await loop.create_unix_server(
+                    lambda: Connection(self), self._unix, backlog=BACKLOG, ssl=self._tls, ssl_handshake_timeout=patience
+                )
+            else:
+                self._server = await loop.create_server(
+                    lambda: Connection(self), host, port, backlog=BACKLOG, ssl=self._tls, ssl_handshake_timeout=patience
+                )
+        except OSError as error:
+            where = self._unix or f"{host}:{port}"
+            raise OSError(f"{where} is in use or not ours to use; choose another one: {error.strerror}") from error
+        self._looking = asyncio.create_task(self._look())
+        return 0 if self._unix else int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self, grace: float) -> None:
+        """Closes the door, waits at most `grace` seconds for the calls inside, and tells the rest."""
+        if not self._server or not self._looking:
+            return
+        self._server.close()
+        for connection in list(self.connections):
+            connection.leave()
+        await self._until_gone(grace)
+        self._looking.cancel()
+        for connection in list(self.connections):
+            connection.end()
+        await self._until_gone(FAREWELL)
+        for connection in list(self.connections):
+            connection.abort()
+        await self._until_gone(FAREWELL)
+
+    def left(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if not self.connections:
+            self._gone.set()
+
+    async def _until_gone(self, seconds: float) -> None:
+        if self.connections:
+            self._gone.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), seconds)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(self.limits.look_every)
+            now = time.monotonic()
+            for connection in list(self.connections):
+                connection.look(now)

@@ -1,0 +1,270 @@
+"""One gRPC call on one HTTP/2 stream: messages in, messages and a status out."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Protocol
+
+from pupil_server.call import Call
+from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.errors import Code, DeadlineExceeded, Overloaded, ProtocolViolation, PupilError
+from pupil_server.nghttp2.binding import CANCEL, Block, block
+from pupil_server.nghttp2.framing import PREFIX, Message, MessageReader, framed, gunzip
+from pupil_server.nghttp2.limits import Limits
+from pupil_server.nghttp2.metadata import status_headers
+from pupil_server.nghttp2.session import Session
+
+HEADERS = (
+    (b":status", b"200"),
+    (b"content-type", b"application/grpc"),
+    (b"grpc-accept-encoding", b"identity,gzip"),
+)
+ANSWER = block(*HEADERS)
+AHEAD = 2**16  # bytes of answers that a stream may have waiting for its reader; then its handler waits
+
+
+class Held:
+    """The bytes of requests that all connections together hold; and one unpacks gzip at a time, off the loop."""
+
+    def __init__(self, most: int) -> None:
+        self.bytes = 0
+        self._most = most
+        self.unpacking = asyncio.Lock()
+
+    def add(self, size: int) -> None:
+        if self.bytes + size > self._most:
+            raise Overloaded(
+                f"the requests inside hold {self.bytes:,} of at most {self._most:,} bytes; try again later",
+                retry_after=0.1,
+            )
+        self.bytes += size
+
+
+class Door(Protocol):
+    """What a call needs of its connection."""
+
+    dispatcher: Dispatcher
+    limits: Limits
+    held: Held
+    session: Session
+
+    def flush_soon(self) -> None: ...
+    def begin_soon(self, call: "ServerCall") -> None: ...
+
+
+class ServerCall:
+    """`received`, `request_ended`, `take` and `closed` are the session's; `begin` is the connection's."""
+
+    def __init__(self, door: Door, number: int, method: Method, call: Call, *, packed: bool) -> None:
+        self._door, self._number, self.method, self._call = door, number, method, call
+        self._packed = packed  # compressed messages are announced, as gzip
+        self._reader = MessageReader(door.limits.message_bytes)
+        self._messages: deque[Message] = deque()
+        self._arrived: asyncio.Event | None = None  # of streams: another message, or the end of them
+        self._left: asyncio.Event | None = None  # of streams: the reader has taken some of the answers
+        self._out: deque[memoryview] = deque()
+        self._waiting = 0  # bytes in `_out`
+        self._held = self._ungranted = 0
+        self._ended = self._responded = self._finished = False
+        self._task: asyncio.Task[None] | None = None
+        self._since = time.monotonic()  # when it came, and from its first answer on when some of it was last taken
+        self._id = (b"x-request-id", call.id.encode())
+        self.trailers = block((b"grpc-status", b"0"), self._id)
+
+    # What comes in
+
+    def received(self, chunk: bytes) -> None:
+        if self._finished:
+            return
+        try:
+            self._hold(len(chunk))
+            self._messages.extend(self._reader.feed(chunk))
+        except PupilError as error:
+            self.refuse(error)
+            return
+        if not self.method.both_streams:
+            if self._reader.inside:
+                self._door.session.grant(self._number, len(chunk))
+            return
+        self._ungranted += len(chunk)
+        if self._messages:
+            if self._arrived:
+                self._arrived.set()
+        else:
+            self._grant()  # the rest of a message that is larger than the window
+
+    def request_ended(self) -> None:
+        self._ended = True
+        if self._arrived:
+            self._arrived.set()
+        if self._finished or self.method.both_streams:
+            return
+        if self._reader.inside:
+            self.refuse(ProtocolViolation(Code.INTERNAL, "the request ended in the middle of a message"))
+        elif len(self._messages) != 1:
+            self.refuse(ProtocolViolation(Code.UNIMPLEMENTED, f"{len(self._messages)} messages, one is wanted"))
+        else:
+            self._door.begin_soon(self)
+
+    def begin(self) -> None:
+        """Starts the handler: of a stream at once, of a single request when it is whole."""
+        if not self._finished:  # it may have been taken back in the same read
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    # What goes out
+
+    def take(self, room: int) -> tuple[bytes | memoryview, bool]:
+        if not self._out:
+            return b"", self._finished
+        chunk = self._out[0]
+        if len(chunk) <= room:
+            self._out.popleft()
+        else:
+            chunk, self._out[0] = chunk[:room], chunk[room:]
+        self._waiting -= len(chunk)
+        self._since = time.monotonic()
+        if self._left and self._waiting < AHEAD:
+            self._left.set()
+        return chunk, self._finished and not self._out
+
+    def fail(self, failure: Failure) -> None:
+        """Ends the call with this status, after what was answered already."""
+        if self._finished:
+            return
+        self._finished = True
+        headers = [*status_headers(failure), self._id]
+        if self._responded:
+            self.trailers = block(*headers)
+            self._door.session.resume(self._number)
+        else:
+            self.trailers = block(*HEADERS, *headers)  # and nothing else
+            self._responded = True
+            self._door.session.respond(self._number, self.trailers, body=False)
+        if self._task and self._task is not asyncio.current_task():
+            self._task.cancel()
+        self._door.flush_soon()
+
+    def refuse(self, error: PupilError) -> None:
+        self.fail(self._door.dispatcher.failure(error))
+
+    def closed(self) -> None:
+        """Nobody listens any more."""
+        self._finished = True
+        self._door.held.bytes -= self._held
+        self._held = 0
+        if self._task and not self._task.done():
+            self._task.cancel()
+
+    def look(self, now: float) -> None:
+        """Ends what waits too long for its peer: a request that does not come, an answer that is not read."""
+        if self._responded and (self._finished or self._waiting):
+            if now - self._since > self._door.limits.stalled:
+                self._door.session.reset(self._number, CANCEL)
+        elif not self._task and now > min(self._call.deadline, self._since + self._door.limits.request):
+            self.refuse(DeadlineExceeded("the request did not arrive in time"))
+
+    # The handler
+
+    async def _work(self) -> None:
+        method, dispatcher, call = self.method, self._door.dispatcher, self._call
+        try:
+            if method.unary:
+                request = await self._body(self._messages.popleft())
+                self._answer(await dispatcher.unary(method, request, call), last=True)
+            elif method.server_stream:
+                request = await self._body(self._messages.popleft())
+                await self._answer_all(dispatcher.server_stream(method, request, call))
+            else:
+                await self._answer_all(dispatcher.both_streams(method, self._requests(), call))
+        except Failure as failure:
+            self.fail(failure)
+        except PupilError as error:
+            self.refuse(error)
+
+    async def _answer_all(self, answers: AsyncGenerator[bytes, None]) -> None:
+        self._left = asyncio.Event()
+        async with self._call.limited(), aclosing(answers):
+            async for answer in answers:
+                self._answer(answer)
+                while self._waiting >= AHEAD:
+                    self._left.clear()
+                    await self._left.wait()
+        self._answer(None, last=True)
+
+    def _answer(self, message: bytes | None, *, last: bool = False) -> None:
+        if self._finished:
+            return
+        self._finished = last
+        if message is not None:
+            self._out.append(memoryview(framed(message)))
+            self._waiting += len(self._out[-1])
+        session = self._door.session
+        if self._responded:
+            session.resume(self._number)
+        else:
+            self._responded = True
+            self._since = time.monotonic()
+            session.respond(self._number, ANSWER, body=True)
+        self._door.flush_soon()
+
+    async def _requests(self) -> AsyncGenerator[bytes, None]:
+        self._arrived = asyncio.Event()
+        while True:
+            while not self._messages:
+                if self._reader.inside and self._ended:
+                    raise ProtocolViolation(Code.INTERNAL, "the stream ended in the middle of a message")
+                if self._ended:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+            message = self._messages.popleft()
+            if not self._messages:
+                self._grant()
+            body = await self._body(message)
+            yield body
+            self._let_go(PREFIX.size + len(message.body) + (len(body) if message.compressed else 0))
+
+    async def _body(self, message: Message) -> bytes:
+        if not message.compressed:
+            return message.body
+        if not self._packed:
+            raise ProtocolViolation(Code.INTERNAL, "a message is marked as compressed, the call names no encoding")
+        door = self._door
+        async with door.held.unpacking:
+            body = await asyncio.to_thread(gunzip, message.body, door.limits.message_bytes)
+        self._hold(len(body))
+        return body
+
+    # Flow control
+
+    def _hold(self, size: int) -> None:
+        self._door.held.add(size)
+        self._held += size
+
+    def _let_go(self, size: int) -> None:
+        self._held -= size
+        self._door.held.bytes -= size
+
+    def _grant(self) -> None:
+        if self._ungranted and not self._ended:
+            self._door.session.grant(self._number, self._ungranted)
+            self._door.flush_soon()
+        self._ungranted = 0
+
+
+class Refused:
+    """A request that was answered as soon as its headers were read: a stream that only ends."""
+
+    def __init__(self, answer: Block) -> None:
+        self.trailers = answer  # kept until it is written
+
+    def received(self, chunk: bytes) -> None: ...
+    def request_ended(self) -> None: ...
+    def fail(self, failure: Failure) -> None: ...
+    def look(self, now: float) -> None: ...
+    def closed(self) -> None: ...
+
+    def take(self, room: int) -> tuple[bytes | memoryview, bool]:
+        return b"", True

@@ -1,0 +1,291 @@
+"""One HTTP/2 session of a server: bytes in, bytes out, streams in between. It knows no socket and no gRPC."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from pupil_server.dispatch import Failure
+from pupil_server.nghttp2.binding import (
+    ACK,
+    DATA,
+    DATA_EOF,
+    DATA_NO_END_STREAM,
+    END_STREAM,
+    ERR_CALLBACK,
+    ERR_DEFERRED,
+    ERR_TEMPORAL,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    MAX_CONCURRENT_STREAMS,
+    MAX_FRAME_SIZE,
+    MAX_HEADER_LIST_SIZE,
+    NO_ERROR,
+    PING,
+    SETTINGS,
+    Block,
+    ffi,
+    lib,
+)
+from pupil_server.nghttp2.limits import Limits
+
+log = logging.getLogger("pupil.nghttp2")
+
+STREAM_WINDOW = 2**20  # a 224 × 224 image needs no second breath
+CONNECTION_WINDOW = 16 * 2**20
+FRAME_BYTES = 2**18  # one read of asyncio's
+AT_ONCE = 2**18  # bytes that are handed to the socket before it is asked whether it has room for more
+SHOUTING = 4  # times the limit of header bytes, from where on we no longer read to the end to answer in words
+
+Headers = Mapping[bytes, bytes]
+
+
+class ProtocolError(Exception):
+    """What the peer sent is no HTTP/2, or too much of it; the session is over."""
+
+
+class Stream(Protocol):
+    """What a session tells one stream, and asks it; `fail` and `look` are its connection's."""
+
+    @property
+    def trailers(self) -> Block: ...
+    def received(self, chunk: bytes) -> None: ...
+    def request_ended(self) -> None: ...
+    def take(self, room: int) -> tuple[bytes | memoryview, bool]:
+        """At most `room` bytes of the answer, and whether they are the last; nothing when there are none now."""
+        ...
+
+    def closed(self) -> None: ...
+    def fail(self, failure: Failure) -> None: ...
+    def look(self, now: float) -> None: ...
+
+
+class Session:
+    """`open_stream(number, headers)` makes the stream of a request; headers are None where they were too large."""
+
+    def __init__(self, limits: Limits, options: Any, open_stream: Callable[[int, Headers | None], Stream]) -> None:
+        self.streams: dict[int, Stream] = {}
+        self.oddities = 0  # frames that no call explains; the owner looks, and sets it back
+        self.spoke = False  # the peer's settings have come
+        self._open_stream = open_stream
+        self._most_header_bytes = limits.header_bytes
+        self._headers: dict[bytes, bytes] = {}
+        self._header_bytes = 0
+        self._consumed = 0
+        self._unended: set[int] = set()  # streams whose request goes on
+        self._answered: set[int] = (
+            set()
+        )  # some of these, whose answer is complete: the library may not have sent it yet
+        self._handle = ffi.new_handle(self)
+        self._out = ffi.new("const char **")
+        made = ffi.new("nghttp2_session **")
+        _check(lib.nghttp2_session_server_new2(made, CALLBACKS, self._handle, options))
+        self._session = made[0]
+        settings = [
+            (MAX_CONCURRENT_STREAMS, limits.streams),
+            (INITIAL_WINDOW_SIZE, STREAM_WINDOW),
+            (MAX_FRAME_SIZE, FRAME_BYTES),
+            (MAX_HEADER_LIST_SIZE, limits.header_bytes),
+        ]
+        _check(lib.nghttp2_submit_settings(self._session, 0, settings, len(settings)))
+        _check(lib.nghttp2_session_set_local_window_size(self._session, 0, 0, CONNECTION_WINDOW))
+
+    def receive(self, data: bytes) -> None:
+        """Raises ProtocolError once the peer cannot be talked to any more."""
+        self._consumed = 0
+        _check(lib.nghttp2_session_mem_recv(self._session, data, len(data)))
+        if self._consumed:  # of the connection's window every byte is given back: one stream must not stop the others
+            lib.nghttp2_session_consume_connection(self._session, self._consumed)
+
+    def outgoing(self) -> bytes:
+        """Some of what is to be sent now; nothing when that is all."""
+        parts, size, session, out = [], 0, self._session, self._out
+        while size < AT_ONCE:
+            written = lib.nghttp2_session_mem_send(session, out)
+            if written > 0:
+                parts.append(ffi.unpack(out[0], written))
+                size += written
+            elif self._answered:
+                self._stop_requests()
+            else:
+                _check(written)
+                break
+        return b"".join(parts)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be read or written."""
+        return not (lib.nghttp2_session_want_read(self._session) or lib.nghttp2_session_want_write(self._session))
+
+    def respond(self, stream: int, headers: Block, *, body: bool) -> None:
+        """Answers; with a body the stream is asked for it, and its trailers follow."""
+        lib.nghttp2_submit_response(self._session, stream, headers.array, headers.size, PROVIDER if body else ffi.NULL)
+        if not body and stream in self._unended:
+            self._answered.add(stream)
+
+    def resume(self, stream: int) -> None:
+        """There is something to take from this stream again."""
+        lib.nghttp2_session_resume_data(self._session, stream)
+
+    def grant(self, stream: int, size: int) -> None:
+        """Lets the sender of this stream send `size` bytes more."""
+        lib.nghttp2_session_consume_stream(self._session, stream, size)
+
+    def reset(self, stream: int, error: int) -> None:
+        lib.nghttp2_submit_rst_stream(self._session, 0, stream, error)
+
+    def ping(self) -> None:
+        lib.nghttp2_submit_ping(self._session, 0, ffi.NULL)
+
+    def announce_end(self) -> None:
+        """Asks the peer to open its next streams elsewhere; those that are on their way are still served."""
+        lib.nghttp2_submit_shutdown_notice(self._session)
+
+    def refuse_more(self) -> None:
+        """Serves the streams that are open, and no other: the peer may repeat those elsewhere."""
+        last = lib.nghttp2_session_get_last_proc_stream_id(self._session)
+        lib.nghttp2_submit_goaway(self._session, 0, last, NO_ERROR, ffi.NULL, 0)
+
+    def terminate(self, error: int = NO_ERROR) -> None:
+        """Says goodbye; then nothing is read any more."""
+        lib.nghttp2_session_terminate_session(self._session, error)
+
+    def free(self) -> None:
+        """The last call: every stream hears that it is closed."""
+        lib.nghttp2_session_del(self._session)
+        self._session = ffi.NULL  # which the library would not survive: nobody may call after this
+        streams, self.streams = self.streams, {}
+        for stream in streams.values():
+            stream.closed()
+
+    def _open(self, stream: int, *, ended: int) -> None:
+        self.oddities -= 2  # what a peer may send beside a request, its window updates above all
+        if not ended:
+            self._unended.add(stream)
+        fits = self._header_bytes <= self._most_header_bytes
+        self.streams[stream] = self._open_stream(stream, self._headers if fits else None)
+
+    def _stop_requests(self) -> None:
+        """Of streams whose answer is out, and whose request goes on: nobody will read it."""
+        for stream in self._answered & self._unended:
+            lib.nghttp2_submit_rst_stream(self._session, 0, stream, NO_ERROR)
+        self._answered.clear()
+
+
+def options(limits: Limits) -> Any:
+    """The library's own defences, and flow control left to us."""
+    made = ffi.new("nghttp2_option **")
+    _check(lib.nghttp2_option_new(made))
+    lib.nghttp2_option_set_no_auto_window_update(made[0], 1)
+    lib.nghttp2_option_set_no_closed_streams(made[0], 1)
+    lib.nghttp2_option_set_stream_reset_rate_limit(made[0], limits.resets, limits.resets_a_second)
+    lib.nghttp2_option_set_max_continuations(made[0], 8)
+    return ffi.gc(made[0], lib.nghttp2_option_del)
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        raise ProtocolError(ffi.string(lib.nghttp2_strerror(result)).decode())
+
+
+def _on_begin_headers(_: Any, frame: Any, handle: Any) -> int:
+    session: Session = ffi.from_handle(handle)
+    session._headers, session._header_bytes = {}, 0
+    return 0
+
+
+def _on_header(
+    _: Any, frame: Any, name: Any, name_size: int, value: Any, value_size: int, flags: int, handle: Any
+) -> int:
+    session: Session = ffi.from_handle(handle)
+    session._header_bytes += name_size + value_size + 32
+    if session._header_bytes <= session._most_header_bytes:
+        session._headers[ffi.unpack(name, name_size)] = ffi.unpack(value, value_size)
+        return 0
+    return 0 if session._header_bytes <= SHOUTING * session._most_header_bytes else ERR_TEMPORAL
+
+
+def _on_frame(_: Any, frame: Any, handle: Any) -> int:
+    session: Session = ffi.from_handle(handle)
+    kind = frame.type
+    if kind == DATA:
+        if not frame.flags & END_STREAM:
+            session.oddities += frame.length == 0
+            return 0
+    elif kind == HEADERS:
+        if frame.stream_id not in session.streams:
+            session._open(frame.stream_id, ended=frame.flags & END_STREAM)
+        if not frame.flags & END_STREAM:
+            return 0
+    else:
+        session.spoke |= kind == SETTINGS
+        session.oddities += not (kind in (SETTINGS, PING) and frame.flags & ACK)
+        return 0
+    session._unended.discard(frame.stream_id)
+    if frame.stream_id in session.streams:
+        session.streams[frame.stream_id].request_ended()
+    return 0
+
+
+def _on_data(_: Any, flags: int, number: int, data: Any, size: int, handle: Any) -> int:
+    session: Session = ffi.from_handle(handle)
+    session._consumed += size
+    if number in session.streams:
+        session.streams[number].received(ffi.unpack(data, size))
+    return 0
+
+
+def _on_close(_: Any, number: int, error: int, handle: Any) -> int:
+    session: Session = ffi.from_handle(handle)
+    session._unended.discard(number)
+    stream = session.streams.pop(number, None)
+    if stream:
+        stream.closed()
+    return 0
+
+
+def _on_read(_: Any, number: int, buffer: Any, room: int, flags: Any, source: Any, handle: Any) -> int:
+    session: Session = ffi.from_handle(handle)
+    stream = session.streams[number]
+    chunk, last = stream.take(room)
+    ffi.memmove(buffer, chunk, len(chunk))
+    session.oddities -= 2  # the window updates that this may cost
+    if last:
+        flags[0] = DATA_EOF | DATA_NO_END_STREAM
+        trailers = stream.trailers
+        lib.nghttp2_submit_trailer(session._session, number, trailers.array, trailers.size)
+        if number in session._unended:
+            session._answered.add(number)
+    return len(chunk) if chunk or last else ERR_DEFERRED
+
+
+def _failed(kind: Any, error: Any, trace: Any) -> None:
+    log.error("a callback of the HTTP/2 session failed; its connection ends", exc_info=(kind, error, trace))
+
+
+def _callback(signature: str, function: Callable[..., int]) -> Any:
+    return ffi.callback(signature, function, error=ERR_CALLBACK, onerror=_failed)
+
+
+def _callbacks() -> Any:
+    made = ffi.new("nghttp2_session_callbacks **")
+    _check(lib.nghttp2_session_callbacks_new(made))
+    for name, function in KEPT.items():
+        getattr(lib, f"nghttp2_session_callbacks_set_{name}_callback")(made[0], function)
+    return made[0]
+
+
+KEPT = {  # what C points to must not be collected
+    "on_begin_headers": _callback("int(nghttp2_session *, const nghttp2_frame_hd *, void *)", _on_begin_headers),
+    "on_header": _callback(
+        "int(nghttp2_session *, const nghttp2_frame_hd *, const char *, size_t, const char *, size_t, uint8_t, void *)",
+        _on_header,
+    ),
+    "on_frame_recv": _callback("int(nghttp2_session *, const nghttp2_frame_hd *, void *)", _on_frame),
+    "on_data_chunk_recv": _callback("int(nghttp2_session *, uint8_t, int32_t, const char *, size_t, void *)", _on_data),
+    "on_stream_close": _callback("int(nghttp2_session *, int32_t, uint32_t, void *)", _on_close),
+}
+CALLBACKS = _callbacks()
+READ = _callback(
+    "ssize_t(nghttp2_session *, int32_t, uint8_t *, size_t, uint32_t *, nghttp2_data_source *, void *)", _on_read
+)
+PROVIDER = ffi.new("nghttp2_data_provider *", {"read_callback": READ})
