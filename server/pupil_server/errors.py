@@ -16,6 +16,8 @@ Anything else is ours: INTERNAL, with an id on the wire and the trace in the log
 
 from enum import IntEnum
 
+MOST_TEXT = 600  # characters; callers' own names are in the texts, and 8 KB of trailing metadata lose the status itself
+
 
 class Code(IntEnum):
     """The gRPC status codes that we use, by their numbers on the wire."""
@@ -36,6 +38,9 @@ class PupilError(Exception):
     """A failure that the caller may read: its text goes on the wire."""
 
     code = Code.INTERNAL
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if len(message) <= MOST_TEXT else f"{message[:MOST_TEXT]}…")
 
 
 class BadRequest(PupilError):

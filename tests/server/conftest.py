@@ -1,4 +1,7 @@
+import importlib.util
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 
 import grpc
 import pytest
@@ -32,3 +35,14 @@ def connect() -> Iterator[Callable[[str], Stubs]]:
 @pytest.fixture
 def stubs(server, connect) -> Stubs:
     return connect(server.address)
+
+
+@pytest.fixture(scope="session")
+def hostile() -> ModuleType:
+    """The module `hostile.py` beside this file, which tests cannot import."""
+    spec = importlib.util.spec_from_file_location("hostile", Path(__file__).with_name("hostile.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

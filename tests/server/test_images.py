@@ -10,6 +10,8 @@ from pupil_server.bundle import InputSize, Resize
 from pupil_server.errors import BadImage
 from pupil_server.images import Limits, decode
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*:Warning:PIL")  # as the server does; pytest forgets it
+
 LIMITS = Limits(file_bytes=1_000_000, pixels=1_000_000)
 COLOUR = InputSize(height=4, width=4, channels=3)
 GREY = InputSize(height=4, width=4, channels=1)

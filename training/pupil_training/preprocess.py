@@ -43,6 +43,9 @@ class Preprocess:
 
     def decode(self, file: bytes) -> NDArray[np.uint8]:
         """Pixels (H, W, C) of one image file. Raises UnreadableImage."""
+        Image.MAX_IMAGE_PIXELS = (
+            MOST_PIXELS  # Pillow opens nothing of twice as many; it fills a GIF's frame as it opens
+        )
         try:
             with Image.open(io.BytesIO(file)) as image:
                 if image.width * image.height > MOST_PIXELS:
