@@ -199,7 +199,7 @@ def strangers() -> dict[str, bytes]:
         "PSD": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 1, 8, 8, 8, 1) + bytes(12) + bytes(66),
         "ZIP": archive.getvalue(),
         "a program": b"\x7fELF\2\1\1" + bytes(64),
-        **{kind: saved(grey, kind) for kind in ("ICO", "PPM", "TGA", "PCX", "IM", "SGI", "ICNS", "JPEG2000", "AVIF")},
+        **{kind: saved(grey, kind) for kind in ("ICO", "PPM", "TGA", "PCX", "SGI", "ICNS", "JPEG2000", "AVIF")},
     }
 
 
