@@ -89,3 +89,7 @@ class Unavailable(PupilError):
 
 class BundleError(Exception):
     """A bundle that must not be served: which file, what is wrong, what to do. Never about one call."""
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.split())  # names come from the bundle: a newline in one would forge a line of the log
+        super().__init__(line if len(line) <= MOST_TEXT else f"{line[:MOST_TEXT]}…")

@@ -54,7 +54,10 @@ def prepare(folder: Path, settings: ServerSettings) -> Prepared:
 def _check_goldens(bundle: Bundle, session: Session, limits: Limits) -> None:
     """Decoding and graph together must give what they gave at export: no skew between training and serving."""
     for golden in bundle.goldens:
-        pixels = decode(golden.encoded, bundle.facts.input, bundle.facts.resize, limits)
+        try:
+            pixels = decode(golden.encoded, bundle.facts.input, bundle.facts.resize, limits)
+        except BadImage as error:
+            raise BundleError(f"{bundle.folder}: {golden.name}: {error}; export it again") from error
         scores = session.run(pixels[np.newaxis]).scores[0]
         if scores.shape != golden.scores.shape or scores.shape != (len(bundle.facts.classes),):
             raise BundleError(
