@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pupil_server.answers import certificate_message
 from pupil_server.errors import BundleError
 from pupil_trust import Calibration, Certificate
 
@@ -58,7 +59,7 @@ class BundleFacts(_Facts):
     input: InputSize
     resize: Resize
     precision: str
-    temperature: float = Field(gt=0)
+    temperature: float = Field(gt=0, allow_inf_nan=False)
     max_batch: Literal[1] | None = None  # of an imported graph that takes one image at a time
     teacher: Teacher | None = None
     certificates: tuple[dict[str, Any], ...] = ()
@@ -141,9 +142,10 @@ def _in_precision(folder: Path, facts: BundleFacts, precision: str, own: Precisi
             _read_certificates(facts),
             _read_goldens(folder, own.goldens, facts),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise BundleError(
-            f"{folder}: calibration or goldens of {precision} are not understood ({error!r}); export it again"
+            f"{folder}: calibration, certificates or goldens of {precision} are not understood ({error!r}); "
+            "export it again"
         ) from error
 
 
@@ -152,15 +154,16 @@ def _read_facts(folder: Path) -> BundleFacts:
     try:
         raw = json.loads(file.read_bytes())
         facts = BundleFacts.model_validate(raw)
+        computed = fingerprint(raw)
     except OSError as error:
         raise BundleError(f"{file}: {error.strerror}; is this a bundle?") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise BundleError(f"{file}: {place}: {first['msg']}; export it again") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{file}: not JSON ({error}); export it again") from error
-    if fingerprint(raw) != facts.fingerprint:
+    if computed != facts.fingerprint:
         raise BundleError(f"{file}: changed since it was exported (the fingerprint differs); export it again")
     return facts
 
@@ -177,24 +180,37 @@ def _check_file(folder: Path, name: str, sha256: str) -> None:
     if path.is_absolute() or ".." in path.parts:
         raise BundleError(f"{folder}/bundle.json: names {name}, outside the bundle; refused")
     try:
-        with (folder / name).open("rb") as file:
+        real = (folder / name).resolve(strict=True)
+        if not real.is_relative_to(folder.resolve()):
+            raise BundleError(f"{folder / name}: a link out of the bundle; refused")
+        if not real.is_file():  # a pipe would be waited for, a device read without end
+            raise BundleError(f"{folder / name}: not a file; export it again")
+        with real.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BundleError(f"{folder / name}: {error.strerror}; export it again") from error
+    except ValueError as error:
+        raise BundleError(f"{folder}/bundle.json: names {name!r}, which no file can be called; refused") from error
     if found != sha256:
         raise BundleError(f"{folder / name}: changed since it was exported (the SHA-256 differs); export it again")
 
 
 def _read_calibration(file: Path) -> Calibration:
     raw = json.loads(file.read_bytes())
-    correct = np.array(raw["predicted"], dtype=np.int64) == np.array(raw["label"], dtype=np.int64)
-    return Calibration(np.array(raw["confidence"], dtype=np.float64), correct, np.array(raw["grid"], dtype=np.float64))
+    predicted, label = np.array(raw["predicted"], dtype=np.int64), np.array(raw["label"], dtype=np.int64)
+    if predicted.shape != label.shape:  # numpy would compare one label with every image
+        raise ValueError(f"{predicted.shape} predictions and {label.shape} labels")
+    confidence, grid = (np.array(raw[key], dtype=np.float64) for key in ("confidence", "grid"))
+    return Calibration(confidence, predicted == label, grid)
 
 
 def _read_certificates(facts: BundleFacts) -> tuple[Certificate, ...]:
     """They lie inside what the fingerprint covers, so they cannot name it themselves."""
     found = (Certificate.from_dict(certificate) for certificate in facts.certificates)
-    return tuple(replace(certificate, fingerprint=facts.fingerprint) for certificate in found)
+    certificates = tuple(replace(certificate, fingerprint=facts.fingerprint) for certificate in found)
+    for certificate in certificates:
+        certificate_message(certificate)  # raises for what could never be told to a caller
+    return certificates
 
 
 def _read_goldens(folder: Path, file: str, facts: BundleFacts) -> tuple[Golden, ...]:
@@ -204,8 +220,10 @@ def _read_goldens(folder: Path, file: str, facts: BundleFacts) -> tuple[Golden, 
         name = f"golden/{image['file']}"
         if name not in facts.files:
             raise ValueError(f"{name} is not listed in bundle.json")
-        scores = np.array(image["scores"], dtype=np.float32)
-        goldens.append(Golden(name, (folder / name).read_bytes(), scores, float(raw["tolerance"])))
+        scores, tolerance = np.array(image["scores"], dtype=np.float32), float(raw["tolerance"])
+        if scores.ndim != 1 or not 0 <= tolerance <= 1:
+            raise ValueError(f"{name}: scores of shape {scores.shape} within {tolerance}")
+        goldens.append(Golden(name, (folder / name).read_bytes(), scores, tolerance))
     if not goldens:
         raise ValueError("no golden image")
     return tuple(goldens)

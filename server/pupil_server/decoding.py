@@ -59,7 +59,7 @@ class Decoder:
             self._metrics.expired.labels("decode").inc()
             raise
         except BadImage as error:
-            return error
+            return BadImage(str(error))  # a new one: this one's trace holds what was made of the file
 
 
 def count(images: Images) -> int:

@@ -20,6 +20,8 @@ Anything else is ours: INTERNAL, with an id on the wire and the trace in the log
 
 from enum import IntEnum
 
+MOST_TEXT = 600  # characters; callers' own names are in the texts, and 8 KB of trailing metadata lose the status itself
+
 
 class Code(IntEnum):
     """The gRPC status codes that we use, by their numbers on the wire."""
@@ -43,6 +45,9 @@ class PupilError(Exception):
 
     code = Code.INTERNAL
     rejected = ""  # the reason in `pupil_rejected`, where it is a refusal at the door
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if len(message) <= MOST_TEXT else f"{message[:MOST_TEXT]}…")
 
 
 class BadRequest(PupilError):
@@ -128,6 +133,10 @@ class ProtocolViolation(PupilError):
 
 class BundleError(Exception):
     """A bundle that must not be served: which file, what is wrong, what to do. Never about one call."""
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.split())  # names come from the bundle: a newline in one would forge a line of the log
+        super().__init__(line if len(line) <= MOST_TEXT else f"{line[:MOST_TEXT]}…")
 
 
 class SettingsError(Exception):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pupil_server.bundle import Bundle, read_bundle
-from pupil_server.errors import BundleError
+from pupil_server.errors import BadImage, BundleError
 from pupil_server.images import Limits, decode
 from pupil_server.onnx_session import available
 from pupil_server.providers import Gpu, best_device
@@ -86,7 +86,10 @@ def _session(bundle: Bundle, device: str, fallback: str, settings: ServerSetting
 def _check_goldens(bundle: Bundle, session: Session, limits: Limits) -> None:
     """Decoding and graph together must give what they gave at export: no skew between training and serving."""
     for golden in bundle.goldens:
-        pixels = decode(golden.encoded, bundle.facts.input, bundle.facts.resize, limits)
+        try:
+            pixels = decode(golden.encoded, bundle.facts.input, bundle.facts.resize, limits)
+        except BadImage as error:
+            raise BundleError(f"{bundle.folder}: {golden.name}: {error}; export it again") from error
         scores = session.run(pixels[np.newaxis]).scores[0]
         if scores.shape != golden.scores.shape or scores.shape != (len(bundle.facts.classes),):
             raise BundleError(

@@ -10,7 +10,7 @@ from pupil_server.model import LoadedModel
 from pupil_server.repository import Repository
 from pupil_server.versions import Version
 
-log = logging.getLogger("pupil.models")
+log = logging.getLogger("pupil.models")  # names from the wire go in as %r: a newline in one would forge a line
 
 
 class ModelHandlers:
@@ -30,7 +30,7 @@ class ModelHandlers:
         return self._loaded(self._repository.get(request.model))
 
     async def load(self, request: pb.LoadModelRequest, call: Call) -> pb.ModelInfo:
-        log.info("load %s/%s for %s", request.name, request.version or "newest", call.peer)
+        log.info("load %.200r/%s for %s", request.name, request.version or "newest", call.peer)
         try:
             return self._loaded(
                 await self._repository.load(request.name, request.version, keep_others=request.keep_others)
@@ -39,12 +39,14 @@ class ModelHandlers:
             raise NotServable(self._repository.spell(error)) from error
 
     async def unload(self, request: pb.UnloadModelRequest, call: Call) -> pb.UnloadModelResponse:
-        log.info("unload %s/%s for %s", request.name, request.version or "all", call.peer)
+        log.info("unload %.200r/%s for %s", request.name, request.version or "all", call.peer)
         await self._repository.unload(request.name, request.version)
         return pb.UnloadModelResponse()
 
     async def set_alias(self, request: pb.SetAliasRequest, call: Call) -> pb.SetAliasResponse:
-        log.info("alias %s of %s to %s for %s", request.alias, request.name, request.version or "nothing", call.peer)
+        log.info(
+            "alias %.200r of %.200r to %s for %s", request.alias, request.name, request.version or "nothing", call.peer
+        )
         await self._repository.set_alias(request.name, request.alias, request.version)
         return pb.SetAliasResponse()
 

@@ -1,8 +1,10 @@
+import importlib.util
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 
 import grpc
 import pytest
@@ -75,3 +77,14 @@ def becomes() -> Callable[[Callable[[], object]], None]:
             threading.Event().wait(0.02)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def hostile() -> ModuleType:
+    """The module `hostile.py` beside this file, which tests cannot import."""
+    spec = importlib.util.spec_from_file_location("hostile", Path(__file__).with_name("hostile.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from pupil_training.errors import DataError
 from pupil_training.settings import DataSettings
 
 MOST_PIXELS = 64_000_000  # checked on the header, before the pixels exist
 INTERPOLATION = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+TiffImagePlugin.READ_LIBTIFF = True  # as in the server: the two ways of reading a TIFF differ in its YCbCr pixels
 
 
 class UnreadableImage(DataError):
@@ -41,12 +43,19 @@ class Preprocess:
 
     def decode(self, file: bytes) -> NDArray[np.uint8]:
         """Pixels (H, W, C) of one image file. Raises UnreadableImage."""
+        Image.MAX_IMAGE_PIXELS = (
+            MOST_PIXELS  # Pillow opens nothing of twice as many; it fills a GIF's frame as it opens
+        )
         try:
             with Image.open(io.BytesIO(file)) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise UnreadableImage(f"{image.width}×{image.height} pixels are more than {MOST_PIXELS:,}")
-                return self.fit(ImageOps.exif_transpose(image))
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+                image.load()
+                _turn_upright(image)
+                return self.fit(image)
+        except (UnreadableImage, MemoryError):
+            raise
+        except Exception as error:  # Pillow's decoders raise a dozen types for broken files
             raise UnreadableImage(f"not a readable image ({error})") from None
 
     def fit(self, image: Image.Image) -> NDArray[np.uint8]:
@@ -65,3 +74,13 @@ class Preprocess:
         if width * height > MOST_PIXELS:  # a line of 1 × 50,000,000 pixels grows here
             raise UnreadableImage(f"{image.width}×{image.height} pixels are too far from a square")
         return image.resize((width, height), INTERPOLATION[self.interpolation])
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """By its EXIF orientation; EXIF that makes no sense is as good as none."""
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:
+        return
