@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from google.protobuf.message import DecodeError, Message
 
@@ -64,6 +64,10 @@ class Failure(Exception):
     code: Code
     message: str
     trailers: dict[str, str] = field(default_factory=dict)
+
+    def without_trace(self) -> Self:
+        """The same, without the frames behind it, which hold the whole request."""
+        return type(self)(self.code, self.message, self.trailers)
 
 
 class Dispatcher:
@@ -155,6 +159,7 @@ class Dispatcher:
                 self._calls -= 1
                 self._metrics.in_flight.set(self._calls)
                 self._ended(method, call, code, time.perf_counter() - start, cause)
+                cause = None  # its trace leads back here: a circle around the whole request
 
     def _ended(self, method: Method, call: Call, code: Code, seconds: float, cause: PupilError | None) -> None:
         self._metrics.requests.labels(method.path, code.name).inc()

@@ -74,8 +74,9 @@ class GrpcFront:
             try:
                 return await self._dispatcher.unary(method, request, call)
             except Failure as failure:
-                await _abort(context, failure, call)
-                raise
+                refusal = failure.without_trace()
+            del request
+            raise await _abort(context, refusal, call)
 
         return handle
 
@@ -86,8 +87,11 @@ class GrpcFront:
                 async with aclosing(carry(method, request, call)) as answers:
                     async for answer in answers:
                         yield answer
+                return
             except Failure as failure:
-                await _abort(context, failure, call)
+                refusal = failure.without_trace()
+            del request
+            raise await _abort(context, refusal, call)
 
         return handle
 
@@ -101,13 +105,17 @@ def _call(method: Method, context: Context, default_deadline: float = float("inf
     return call
 
 
-async def _abort(context: Context, failure: Failure, call: Call) -> None:
-    """Ends the call with the failure's status; grpcio raises from here."""
+async def _abort(context: Context, failure: Failure, call: Call) -> Failure:
+    """Ends the call with the failure's status; grpcio raises from here, and keeps the frames that it passes for long.
+
+    So nothing that is large may be in them.
+    """
     context.set_trailing_metadata((("x-request-id", call.id), *failure.trailers.items()))
     try:
         await context.abort(STATUS[int(failure.code)], failure.message)
     except grpc.aio.InternalError:  # the caller went in this very moment: nobody is left to be told
         raise asyncio.CancelledError from None
+    return failure
 
 
 def _credentials(certificates: Watched[Certificates]) -> grpc.ServerCredentials:
