@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 
 from pupil_proto.v1.inference_pb2 import ModelSpec
 from pupil_proto.v1.models_pb2 import State
+from pupil_server import transitions
 from pupil_server.decoding import Decoder
 from pupil_server.errors import BundleError, NotFound, NotWritable, Unavailable
 from pupil_server.images import Limits
+from pupil_server.loading import prepare
 from pupil_server.metrics import Metrics
 from pupil_server.repository import Repository
 from pupil_server.settings import ServerSettings
@@ -169,22 +172,23 @@ def test_a_caller_who_hangs_up_during_the_drain_leaves_nothing_behind(folder, to
     run(folder, script)
 
 
-def test_a_load_that_is_given_up_says_so_and_can_be_asked_for_again(folder, toolbox) -> None:
+def test_a_load_that_is_given_up_says_so_and_can_be_asked_for_again(folder, toolbox, monkeypatch) -> None:
     toolbox.write_bundle(folder, "student", 2)
-    golden = folder / "student/1/golden/0.png"
-    picture = golden.read_bytes()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow_prepare(*arguments):
+        begun.set()
+        go_on.wait(timeout=30)
+        return prepare(*arguments)
 
     async def script(repository: Repository) -> None:
-        golden.unlink()
-        os.mkfifo(golden)  # reading the bundle takes until somebody writes here
+        monkeypatch.setattr(transitions, "prepare", slow_prepare)
         load = asyncio.create_task(repository.load("student", 1))
-        with await asyncio.to_thread(golden.open, "wb") as pipe:
-            assert repository.known()["student"][1].state == State.STATE_LOADING
-            load.cancel()
-            await asyncio.gather(load, return_exceptions=True)
-            golden.unlink()
-            pipe.write(picture)
-        golden.write_bytes(picture)
+        await asyncio.to_thread(begun.wait, 30)
+        assert repository.known()["student"][1].state == State.STATE_LOADING
+        load.cancel()
+        await asyncio.gather(load, return_exceptions=True)
+        go_on.set()
         failed = repository.known()["student"][1]
         assert (failed.state, "ran out of time; ask again" in failed.reason) == (State.STATE_FAILED, True)
         await repository.load("student", 1)
