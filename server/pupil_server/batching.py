@@ -52,11 +52,13 @@ class Batcher:
         name: str,
         max_queue_delay: float = 0.0,
         buckets: tuple[int, ...] = (),
+        on_the_loop: bool = True,
     ) -> None:
         self._predict = predict
         self._max_batch = max_batch
         self._max_queue_delay = max_queue_delay
         self._buckets = buckets  # from small to large
+        self._on_the_loop = on_the_loop  # whether short batches may run there: not those of a model that may hang
         self._observer = observer
         self._queue = Queue()
         self._pace = Pace()
@@ -109,7 +111,7 @@ class Batcher:
             batch = self._draw()
             if not batch.parts:
                 continue  # everyone drawn was late
-            if self._pace.usual(batch.images()) < ON_THE_LOOP:
+            if self._on_the_loop and self._pace.usual(batch.images()) < ON_THE_LOOP:
                 self._finish(batch, *self._compute(batch))
                 self._wake()  # the loop turns between two batches
                 return

@@ -59,6 +59,7 @@ class LoadedModel:
             name=str(self),
             max_queue_delay=settings.max_queue_delay,
             buckets=self.session.buckets,
+            on_the_loop=self.session.always_returns,
         )
         self.precisions: tuple[str, ...] = beside.precisions if beside else _precisions(prepared)
         self._others = [LoadedModel(other, settings, decoder, metrics, beside=self) for other in others]

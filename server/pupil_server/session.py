@@ -15,6 +15,9 @@ NO_GPU = Gpu()
 TIMED_RUNS = 5
 
 
+ENDLESS = {"Loop", "Scan"}  # operators that images may keep busy without end
+
+
 class Outputs(NamedTuple):
     """What the graph says of N images, each (N, K)."""
 
@@ -23,7 +26,7 @@ class Outputs(NamedTuple):
 
 
 class Session:
-    """A graph on one device. `nodes` tells how many of its nodes really lie where.
+    """A graph on one device. `nodes` tells how many of its nodes really lie where; `always_returns` that it cannot hang.
 
     `buckets` are the batch sizes that the device wants to see, none where any will do; `fallback` says why the
     device is not CUDA, where that was hoped for.
@@ -46,7 +49,11 @@ class Session:
         self._graph, self._threads, self._precision = graph, threads, precision
         self._shape, self._max_batch, self._gpu = shape, max_batch, gpu
         self._open(self._search())
-        self.nodes = {where: len(operators) for where, operators in placement(self._session).items()}
+        placed = placement(self._session)
+        self.nodes = {where: len(operators) for where, operators in placed.items()}
+        self.always_returns = set(placed) <= {"cpu"} and not ENDLESS & {
+            each for some in placed.values() for each in some
+        }
 
     def run(self, pixels: NDArray[np.uint8]) -> Outputs:
         """Logits and scores of `pixels` (N, H, W, C). Blocks, and lets go of the GIL meanwhile."""

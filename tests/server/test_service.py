@@ -217,7 +217,7 @@ def test_a_method_that_does_not_exist_is_unimplemented(stubs) -> None:
 
 
 def test_a_deadline_that_has_passed_is_not_worked_on(stubs, toolbox) -> None:
-    request = pb.ClassifyRequest(model=STUDENT, images=raw(toolbox.random_pixels(1, seed=0)))
+    request = pb.ClassifyRequest(model=STUDENT, images=raw(toolbox.random_pixels(4000, seed=0)))
     with pytest.raises(grpc.RpcError) as raised:
         stubs.inference.Classify(request, timeout=0.000001)
     assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
