@@ -26,7 +26,7 @@ class Outputs(NamedTuple):
 
 
 class Session:
-    """A graph on one device. `nodes` tells how many of its nodes really lie where; `always_returns` that it cannot hang.
+    """A graph on one device. `nodes` tells how many of its nodes really lie where, `always_returns` that none can hang.
 
     `buckets` are the batch sizes that the device wants to see, none where any will do; `fallback` says why the
     device is not CUDA, where that was hoped for.
