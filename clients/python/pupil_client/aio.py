@@ -97,7 +97,8 @@ class AsyncClient:
     ) -> Prediction | list[Prediction]:
         """As `Client.classify`."""
         request = messages.classify_request(many(images), model=model, top_k=top_k, scores=scores)
-        found = messages.predictions(await self._ask(self._inference.Classify, request, timeout))
+        answer = await self._ask(self._inference.Classify, request, timeout)
+        found = messages.predictions(answer, len(many(images)))
         return found[0] if is_one(images) else found
 
     async def classify_stream(
@@ -190,7 +191,8 @@ class AsyncClient:
     ) -> Comparison | list[Comparison]:
         """As `Client.compare`."""
         request = messages.compare_request(many(images), student=student, teacher=teacher, top_k=top_k, scores=scores)
-        found = messages.comparisons(await self._ask(self._inference.Compare, request, timeout))
+        answer = await self._ask(self._inference.Compare, request, timeout)
+        found = messages.comparisons(answer, len(many(images)))
         return found[0] if is_one(images) else found
 
     async def models(self) -> list[ModelInfo]:

@@ -92,7 +92,8 @@ class Client:
     ) -> Prediction | list[Prediction]:
         """The best `top_k` classes of one image or of several; with `scores` also the whole distribution."""
         request = messages.classify_request(many(images), model=model, top_k=top_k, scores=scores)
-        found = messages.predictions(self._ask(self._inference.Classify, request, timeout))
+        answer = self._ask(self._inference.Classify, request, timeout)
+        found = messages.predictions(answer, len(many(images)))
         return found[0] if is_one(images) else found
 
     def classify_stream(
@@ -195,7 +196,8 @@ class Client:
     ) -> Comparison | list[Comparison]:
         """Both models on the same images; without `teacher`, the one that the student's bundle names."""
         request = messages.compare_request(many(images), student=student, teacher=teacher, top_k=top_k, scores=scores)
-        found = messages.comparisons(self._ask(self._inference.Compare, request, timeout))
+        answer = self._ask(self._inference.Compare, request, timeout)
+        found = messages.comparisons(answer, len(many(images)))
         return found[0] if is_one(images) else found
 
     def models(self) -> list[ModelInfo]:

@@ -10,6 +10,7 @@ from pupil_proto.v1 import models_pb2 as models_pb
 
 GUARANTEES = {"pac": pb.GUARANTEE_PAC, "fdr": pb.GUARANTEE_FDR, "fixed": pb.GUARANTEE_FIXED, "none": pb.GUARANTEE_NONE}
 GUARANTEE_NAMES = {value: name for name, value in GUARANTEES.items()}
+STATE_NAMES = {value: name.removeprefix("STATE_").lower() for name, value in models_pb.State.items()}
 
 
 def model_spec(model: str) -> pb.ModelSpec:
@@ -91,8 +92,9 @@ def _name_and_version(model: str) -> pb.ModelSpec:
     return spec
 
 
-def predictions(response: pb.ClassifyResponse) -> list[Prediction]:
-    """One prediction an image, in order."""
+def predictions(response: pb.ClassifyResponse, images: int) -> list[Prediction]:
+    """One prediction for each of so many images, in order."""
+    _require_one_each(len(response.predictions), images)
     by = answered_by(response.answered_by)
     return [_prediction(prediction, by) for prediction in response.predictions]
 
@@ -101,16 +103,22 @@ def streamed_prediction(response: pb.ClassifyResponse) -> Prediction | PupilErro
     """The prediction of a request with one image, or the error in its place."""
     if response.HasField("error"):
         return from_stream(response.error.code, response.error.message)
-    return predictions(response)[0]
+    return predictions(response, 1)[0]
 
 
-def comparisons(response: pb.CompareResponse) -> list[Comparison]:
-    """One comparison an image, in order."""
+def comparisons(response: pb.CompareResponse, images: int) -> list[Comparison]:
+    """One comparison for each of so many images, in order."""
+    _require_one_each(len(response.comparisons), images)
     student, teacher = answered_by(response.student), answered_by(response.teacher)
     return [
         Comparison(_prediction(each.student, student), _prediction(each.teacher, teacher), each.agree, each.kl)
         for each in response.comparisons
     ]
+
+
+def _require_one_each(answers: int, images: int) -> None:
+    if answers != images:  # whose answer each one is, nobody could say
+        raise ServerError(f"{answers} answers came back for {images} images; is this a Pupil server?")
 
 
 def pseudo_labels(response: pb.PseudoLabelResponse, promise: Certificate) -> list[PseudoLabel]:
@@ -158,7 +166,7 @@ def model_info(found: models_pb.ModelInfo) -> ModelInfo:
     return ModelInfo(
         name=found.name,
         version=found.version,
-        state=models_pb.State.Name(found.state).removeprefix("STATE_").lower(),
+        state=STATE_NAMES.get(found.state, "unknown"),  # a newer server may have more of them
         reason=found.reason,
         aliases=tuple(found.aliases),
         classes=tuple(found.classes),
@@ -178,5 +186,7 @@ def model_info(found: models_pb.ModelInfo) -> ModelInfo:
 
 
 def _prediction(found: pb.Prediction, by: AnsweredBy) -> Prediction:
+    if not found.top:
+        raise ServerError("a prediction without a class came back; is this a Pupil server?")
     top = tuple(ScoredClass(each.label, each.index, each.score) for each in found.top)
     return Prediction(top[0].label, top[0].score, top, tuple(found.scores), by)
