@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -58,7 +58,6 @@ class LoadedModel:
             observer=self._observer,
             name=str(self),
             max_queue_delay=settings.max_queue_delay,
-            buckets=self.session.buckets,
             on_the_loop=self.session.always_returns,
         )
         self.precisions: tuple[str, ...] = beside.precisions if beside else _precisions(prepared)
@@ -101,8 +100,8 @@ class LoadedModel:
 
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
-        files = list(images.encoded)
-        with self._door(count(images), call, file_bytes=sum(map(len, files))) as arrived:
+        number, files = self._counted(images)
+        with self._door(number, call, files) as arrived:
             pixels, broken = await self._read(images, files, call)
             if not len(pixels):
                 self.statistics.failed.add(time.monotonic() - arrived)
@@ -111,6 +110,7 @@ class LoadedModel:
 
     async def predict_pixels(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
         """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
+        self._require_few(len(pixels))
         with self._door(len(pixels), call) as arrived:
             return await self._submit(pixels, call, arrived)
 
@@ -118,11 +118,8 @@ class LoadedModel:
         """Both models' answers. Where they want the same pixels, those are read once, and one array feeds both."""
         if (self.facts.input, self.facts.resize) != (other.facts.input, other.facts.resize):
             return await asyncio.gather(self.predict(images, call), other.predict(images, call))
-        number, files = count(images), list(images.encoded)
-        with (
-            self._door(number, call, file_bytes=sum(map(len, files))) as arrived,
-            other._door(number, call, file_bytes=0),
-        ):
+        number, files = self._counted(images)
+        with self._door(number, call, files) as arrived, other._door(number, call):
             pixels, broken = await self._read(images, files, call)
             _refuse(broken, images)
             return await asyncio.gather(self._submit(pixels, call, arrived), other._submit(pixels, call, arrived))
@@ -151,19 +148,27 @@ class LoadedModel:
             pass  # whoever is still inside hears Unavailable from the batcher
         await self._batcher.close()
 
+    def _counted(self, images: Images) -> tuple[int, list[bytes]]:
+        """How many images a request carries, and the encoded ones. Too many of them are never made objects of."""
+        number = count(images)
+        self._require_few(number)
+        return number, list(images.encoded)
+
+    def _require_few(self, images: int) -> None:
+        if images > self._max_request_images:
+            raise BadRequest(
+                f"{images:,} images in one request, at most {self._max_request_images:,} are allowed; send fewer"
+            )
+
     @contextmanager
-    def _door(self, images: int, call: Call, *, file_bytes: int = 0) -> Iterator[float]:
-        """Lets a request's images in: not too many of them, charged to the caller's quota, and with places.
+    def _door(self, images: int, call: Call, files: Sequence[bytes] = ()) -> Iterator[float]:
+        """Lets a request's images in, charged to the caller's quota, and with places for them and their files.
 
         Gives the time at which it came, and counts it where it fails.
         """
         arrived = time.monotonic()
         try:
-            if images > self._max_request_images:
-                raise BadRequest(
-                    f"{images:,} images in one request, at most {self._max_request_images:,} are allowed; send fewer"
-                )
-            with call.charged(images), self._admission.admit(images, file_bytes, call.priority):
+            with call.charged(images), self._admission.admit(images, sum(map(len, files)), call.priority):
                 yield arrived
         except BaseException:
             self.statistics.failed.add(time.monotonic() - arrived)

@@ -2,6 +2,7 @@
 
 import socket
 import urllib.request
+from pathlib import Path
 
 import grpc
 import pytest
@@ -252,3 +253,22 @@ def test_probes_answer_beside_connections_that_do_not_end_their_request(server, 
     finally:
         for each in opened:
             each.close()
+
+
+def test_millions_of_tiny_images_are_counted_and_not_made_objects_of(start, connect) -> None:
+    """5,000,000 of them fit into 20 MB; as objects of Python they would take 270 more."""
+    images = pb.Images(encoded=[b"no"] * 5_000_000)
+    message = pb.ClassifyRequest(model=STUDENT, images=images).SerializeToString()
+    with start() as server:
+        stubs = connect(server.address)
+        assert good_answer(stubs) == 1
+        before = peak_mb(server)
+        code = status(stubs.channel, CLASSIFY, METHODS[CLASSIFY], [message])
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        assert peak_mb(server) < before + 400  # of which protobuf's own form of the message is 270
+
+
+def peak_mb(server) -> float:
+    """The most memory that the process has held so far."""
+    lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM"))
