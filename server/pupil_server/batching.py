@@ -51,13 +51,11 @@ class Batcher:
         observer: BatchObserver,
         name: str,
         max_queue_delay: float = 0.0,
-        buckets: tuple[int, ...] = (),
         on_the_loop: bool = True,
     ) -> None:
         self._predict = predict
         self._max_batch = max_batch
         self._max_queue_delay = max_queue_delay
-        self._buckets = buckets  # from small to large
         self._on_the_loop = on_the_loop  # whether short batches may run there: not those of a model that may hang
         self._observer = observer
         self._queue = Queue()
@@ -145,7 +143,7 @@ class Batcher:
     def _compute(self, batch: Batch) -> tuple[Outputs | Exception, float]:
         start = time.perf_counter()
         try:
-            pixels = batch.pixels(self._buckets)
+            pixels = batch.pixels()
             outputs = self._predict(pixels)
             if len(outputs.logits) != len(pixels):
                 raise RuntimeError(f"{len(pixels)} images went into the model, {len(outputs.logits)} answers came out")

@@ -75,17 +75,13 @@ class Batch:
     def images(self) -> int:
         return sum(part.last - part.first for part in self.parts)
 
-    def pixels(self, buckets: tuple[int, ...]) -> NDArray[np.uint8]:
-        """One array of all images, with rows of zeros up to the next bucket, if there is one."""
+    def pixels(self) -> NDArray[np.uint8]:
+        """One array of all images (N, H, W, C)."""
         rows = [part.work.pixels[part.first : part.last] for part in self.parts]
-        if buckets:
-            images = self.images()
-            padding = next((bucket for bucket in buckets if bucket >= images), images) - images
-            rows.append(np.zeros((padding, *rows[0].shape[1:]), np.uint8))
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def finish(self, outputs: Outputs, seconds: float) -> None:
-        """Gives every request its own rows; those of the padding are nobody's."""
+        """Gives every request its own rows."""
         row = 0
         for work, first, last in self.parts:
             rows = slice(row, row + last - first)

@@ -345,16 +345,6 @@ def test_a_window_ends_one_delay_after_its_first_request_however_many_follow() -
     with_batcher(test, max_batch=10_000, max_queue_delay=0.05)
 
 
-def test_a_batch_is_padded_to_the_next_bucket_and_the_padding_reaches_nobody() -> None:
-    async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
-        for count in (1, 2, 3, 8, 9, 11):
-            assert spelled(await batcher.submit(image(1, count=count), FAR)) == list(range(1, 1 + count))
-        assert model.rows == [2, 2, 8, 8, 9, 11]  # larger than the last bucket: as it is
-        assert observed.batches == [1, 2, 3, 8, 9, 11]
-
-    with_batcher(test, max_batch=16, buckets=(2, 8))
-
-
 def test_a_model_that_takes_next_to_no_time_is_not_sent_to_a_thread() -> None:
     async def test(batcher: Batcher, model: Model, observed: Observed) -> None:
         while not any(model.on_the_loop):
