@@ -13,8 +13,6 @@ from pupil_server.providers import SEARCHES, Gpu, Shape, buckets, providers
 
 NO_GPU = Gpu()
 TIMED_RUNS = 5
-
-
 ENDLESS = {"Loop", "Scan"}  # operators that images may keep busy without end
 
 
@@ -51,9 +49,7 @@ class Session:
         self._open(self._search())
         placed = placement(self._session)
         self.nodes = {where: len(operators) for where, operators in placed.items()}
-        self.always_returns = set(placed) <= {"cpu"} and not ENDLESS & {
-            each for some in placed.values() for each in some
-        }
+        self.always_returns = placed.keys() == {"cpu"} and ENDLESS.isdisjoint(placed["cpu"])
 
     def run(self, pixels: NDArray[np.uint8]) -> Outputs:
         """Logits and scores of `pixels` (N, H, W, C). Blocks, and lets go of the GIL meanwhile."""
