@@ -104,6 +104,12 @@ def test_what_is_no_picture_is_unreadable(data: bytes) -> None:
         grey(28, 28).decode(data)
 
 
+@pytest.mark.parametrize("kind", ["PPM", "TGA", "ICO"])
+def test_what_the_server_would_refuse_is_not_learned_from(kind: str) -> None:
+    with pytest.raises(UnreadableImage):
+        grey(2, 2).decode(file([[1, 2], [3, 4]], kind))
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("size", [(20_000, 10_000), (10_000, 7_000)])
 def test_a_png_that_declares_too_many_pixels_is_refused_on_its_header(size: tuple[int, int]) -> None:

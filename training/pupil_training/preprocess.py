@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, TiffImagePlugin
 from pupil_training.errors import DataError
 from pupil_training.settings import DataSettings
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # the server's; for some others Pillow starts programs
 MOST_PIXELS = 64_000_000  # checked on the header, before the pixels exist
 INTERPOLATION = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -43,11 +44,9 @@ class Preprocess:
 
     def decode(self, file: bytes) -> NDArray[np.uint8]:
         """Pixels (H, W, C) of one image file. Raises UnreadableImage."""
-        Image.MAX_IMAGE_PIXELS = (
-            MOST_PIXELS  # Pillow opens nothing of twice as many; it fills a GIF's frame as it opens
-        )
+        Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow opens nothing of twice as many, not even a GIF's first frame
         try:
-            with Image.open(io.BytesIO(file)) as image:
+            with Image.open(io.BytesIO(file), formats=FORMATS) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise UnreadableImage(f"{image.width}×{image.height} pixels are more than {MOST_PIXELS:,}")
                 image.load()
