@@ -8,6 +8,10 @@ import grpc
 import pytest
 
 from pupil_client import AsyncClient, Client, ServerError
+from pupil_client.images import RawImage
+from pupil_client.labelling.asking import Asker
+from pupil_client.labelling.pictures import Picture
+from pupil_client.labelling.promise import Promise
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import inference_pb2_grpc as pb_grpc
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -35,11 +39,11 @@ class Liar(pb_grpc.InferenceServicer, models_pb_grpc.ModelsServicer):
         return pb.CompareResponse(comparisons=self.comparisons)
 
     def PseudoLabel(self, requests, context):
-        for _ in requests:
+        for _ in (request for request in requests if request.HasField("images")):
             yield pb.PseudoLabelResponse(labels=[pb.PseudoLabel(prediction=each) for each in self.predictions])
 
     def Get(self, request, context):
-        return models_pb.ModelInfo(name="student", state=77)
+        return models_pb.ModelInfo(name="student", version=1, state=77)
 
 
 @pytest.fixture
@@ -101,3 +105,16 @@ def test_a_state_of_a_newer_server_is_unknown(liar) -> None:
     _, address = liar
     with Client(address) as client:
         assert client.model("student").state == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("predictions", "says"),
+    [([CAT] * 3, "more labels than it was sent images"), ([NOTHING], "a prediction without a class came back")],
+)
+def test_the_labelling_job_hears_nonsense_as_one_error(liar, predictions: list[pb.Prediction], says: str) -> None:
+    servicer, address = liar
+    servicer.predictions = predictions
+    with Client(address) as client:
+        asker = Asker(client, client.model("student"), Promise("none"), patience=5, progress=lambda images: None)
+        with pytest.raises(ServerError, match=says):
+            asker.label([Picture("one", 3, RawImage(b"one"))])

@@ -185,8 +185,14 @@ def model_info(found: models_pb.ModelInfo) -> ModelInfo:
     )
 
 
-def _prediction(found: pb.Prediction, by: AnsweredBy) -> Prediction:
+def best_class(found: pb.Prediction) -> pb.ScoredClass:
+    """The first of a prediction's classes. Raises ServerError where there is none."""
     if not found.top:
         raise ServerError("a prediction without a class came back; is this a Pupil server?")
+    return found.top[0]
+
+
+def _prediction(found: pb.Prediction, by: AnsweredBy) -> Prediction:
+    best = best_class(found)
     top = tuple(ScoredClass(each.label, each.index, each.score) for each in found.top)
-    return Prediction(top[0].label, top[0].score, top, tuple(found.scores), by)
+    return Prediction(best.label, best.score, top, tuple(found.scores), by)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pupil_client import messages
 from pupil_client.client import Client
-from pupil_client.errors import BadRequest, DeadlineExceeded, Overloaded, PupilError, Unavailable
+from pupil_client.errors import BadRequest, DeadlineExceeded, Overloaded, PupilError, ServerError, Unavailable
 from pupil_client.images import Packer, RawImage
 from pupil_client.labelling.ledger import Line
 from pupil_client.labelling.pace import Pace
@@ -104,8 +104,10 @@ class Asker:
             for response in self._client.pseudo_label_messages(self._requests(pictures, sent)):
                 self._check(response.answered_by)
                 for label in response.labels:
-                    while sent[0].error is not None:
+                    while sent and sent[0].error is not None:
                         lines.append(_line(sent.popleft(), None))
+                    if not sent:
+                        raise ServerError("the server sent more labels than it was sent images")
                     lines.append(_line(sent.popleft(), label))
                 self.progress(len(response.labels))
         except PupilError:
@@ -165,6 +167,6 @@ def _line(image: Sent, label: pb.PseudoLabel | None) -> Line:
     if label is None or label.HasField("error"):
         error = label.error.message if label else image.error
         return [name, image.sha256, None, None, False, None, error]
-    best = label.prediction.top[0]
+    best = messages.best_class(label.prediction)
     scores = array("f", label.prediction.scores).tobytes().hex()  # exact, and ten times faster than as decimals
     return [name, image.sha256, best.label, best.score, label.accepted, scores, None]
