@@ -89,7 +89,7 @@ class Overloaded(PupilError):
 
 
 class QuotaUsedUp(Overloaded):
-    """The token's share of images is used up for now."""
+    """The token's share of images is used up; it fills again by itself."""
 
     rejected = "quota"
 

@@ -1,7 +1,7 @@
 """Triton's own load generator, where it is at hand.
 
 `perf_analyzer` on the PATH, or named by PERF_ANALYZER. The Linux wheel of tritonclient 2.50 is the last that carries it
-(it wants libcudart.so.12 and libb64.so.0d); the package of its own name is an empty placeholder.
+(it wants libcudart.so.12 and libb64.so.0d); the package of its own name is empty.
 """
 
 import os

@@ -72,9 +72,7 @@ class Session:
         self._header_bytes = 0
         self._consumed = 0
         self._unended: set[int] = set()  # streams whose request goes on
-        self._answered: set[int] = (
-            set()
-        )  # some of these, whose answer is complete: the library may not have sent it yet
+        self._answered: set[int] = set()  # some of these, whose answer is complete, sent or not
         self._handle = ffi.new_handle(self)
         self._out = ffi.new("const char **")
         made = ffi.new("nghttp2_session **")
