@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--out", default="runs")
     parser.add_argument("--name", help="of the runs, where overrides make another thing of the recipe")
     parser.add_argument("--split", default="test")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     reports = [judged(arguments.recipe, arguments.overrides, seed, arguments) for seed in arguments.seeds]
     print(f"{arguments.recipe} {' '.join(arguments.overrides)}, {datetime.now(UTC):%Y-%m-%d}: {summary(reports)}")
     if any(set(each) & {"of_each_class"} for each in reports):
