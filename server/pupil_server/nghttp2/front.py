@@ -46,8 +46,6 @@ class NgHttp2Front:
         self._server: asyncio.Server | None = None
         self._looking: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()  # the last connection
-        if tls:
-            tls.set_alpn_protocols(["h2"])
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port, which is `port` unless that was 0. Raises OSError where it is taken."""

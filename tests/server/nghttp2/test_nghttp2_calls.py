@@ -3,8 +3,6 @@
 import asyncio
 import base64
 import gzip
-import ssl
-import subprocess
 
 import grpc.aio
 import pytest
@@ -345,71 +343,5 @@ def test_grpcs_own_client_is_served_on_a_socket_file(tools, tmp_path) -> None:
         file = tmp_path / "socket"
         async with tools.lean(unix=file), grpc.aio.insecure_channel(f"unix:{file}") as channel:
             assert await channel.unary_unary(ONE)(b"\n\x01x", timeout=20) == b"\n\x01x"
-
-    run(test())
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    key, crt = folder / "key.pem", folder / "crt.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    try:
-        subprocess.run([*command, *names, "-keyout", key, "-out", crt], check=True, capture_output=True, timeout=60)
-    except FileNotFoundError:
-        pytest.skip("needs openssl for a certificate")
-    return key, crt
-
-
-def test_tls_serves_who_asks_for_h2_and_hangs_up_on_who_does_not(tools, certificate) -> None:
-    key, crt = certificate
-
-    async def test() -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(crt, key)
-        async with tools.lean(tls=context) as lean:
-            trusted = grpc.ssl_channel_credentials(crt.read_bytes())
-            async with grpc.aio.secure_channel(f"localhost:{lean.port}", trusted) as channel:
-                large = pb.UnloadModelRequest(name="x" * 3_000_000).SerializeToString()
-                assert await channel.unary_unary(ONE)(large, timeout=20) == large
-            plain = ssl.create_default_context(cafile=crt)
-            plain.check_hostname = False
-            peer = await lean.connect(ssl=plain, hello=False)
-            await peer.end()
-            assert not peer.answers
-
-    run(test())
-
-
-def test_mutual_tls_serves_only_who_shows_a_known_certificate(tools, certificate) -> None:
-    key, crt = certificate
-
-    async def test() -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=crt)
-        context.load_cert_chain(crt, key)
-        context.verify_mode = ssl.CERT_REQUIRED
-        async with tools.lean(tls=context) as lean:
-            ours, nobody = (crt.read_bytes(), key.read_bytes(), crt.read_bytes()), (crt.read_bytes(),)
-            for keys, code in ((ours, None), (nobody, grpc.StatusCode.UNAVAILABLE)):
-                credentials = grpc.ssl_channel_credentials(*keys)
-                async with grpc.aio.secure_channel(f"localhost:{lean.port}", credentials) as channel:
-                    try:
-                        assert await channel.unary_unary(ONE)(b"\n\x01x", timeout=20) == b"\n\x01x"
-                        found = None
-                    except grpc.aio.AioRpcError as error:
-                        found = error.code()
-                    assert found == code
 
     run(test())
