@@ -162,6 +162,7 @@ def test_plain_pictures_are_kept_whatever_the_seed(settings: MakeRecipe, teacher
         ({"augment": {"shift": 2, "rotate": 10}}, r"augment\.shift 3, not 2"),
         ({"distill": {"views": 4}}, "views 3, not 4"),
         ({"distill": {"cache_top": 2}}, "top 3, not 2"),
+        ({"amp": "bf16"}, "amp 'off', not 'bf16'"),
         ({"data": {"validation": 0.3}}, r"images '\w+\.\.\.\w+', not '\w+\.\.\.\w+'"),
     ],
 )

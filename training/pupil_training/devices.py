@@ -45,10 +45,16 @@ def compiled(module: nn.Module) -> nn.Module:
 
 
 def autocast(amp: str, device: torch.device) -> AbstractContextManager[None]:
-    """Convolutions and products are computed in `amp`: off, bf16, fp16, or auto: bf16 where that is faster."""
-    if amp == "auto":
-        amp = "bf16" if _favours_bf16(device) else "off"
+    """Convolutions and products are computed in `resolved_amp`."""
+    amp = resolved_amp(amp, device)
     return torch.autocast(device.type, AMP[amp], enabled=amp != "off")
+
+
+def resolved_amp(amp: str, device: torch.device) -> str:
+    """off, bf16 or fp16; "auto" is bf16 where that is faster."""
+    if amp != "auto":
+        return amp
+    return "bf16" if _favours_bf16(device) else "off"
 
 
 def _favours_bf16(device: torch.device) -> bool:

@@ -14,7 +14,7 @@ from pupil_training.augment import Views
 from pupil_training.data.feed import Batch
 from pupil_training.data.streamed import Streamed
 from pupil_training.data.training import TrainingData
-from pupil_training.devices import autocast
+from pupil_training.devices import autocast, resolved_amp
 from pupil_training.preprocess import Preprocess
 from pupil_training.recipe import Recipe
 from pupil_training.settings import AugmentSettings
@@ -37,7 +37,7 @@ def kept_answers(
     """
     if not teachers or recipe.distill.logits == "live":
         return None
-    origin = _origin(recipe, data, teachers)
+    origin = _origin(recipe, data, teachers, device)
     path = _place(recipe, folder, origin)
     if team.leads and not path.exists():
         answers.save(path, _ask(recipe, data, together(teachers), team, device), origin)
@@ -46,7 +46,7 @@ def kept_answers(
     return answers.load(path, origin).to(device)
 
 
-def _origin(recipe: Recipe, data: TrainingData, teachers: Sequence[Teacher]) -> dict[str, Any]:
+def _origin(recipe: Recipe, data: TrainingData, teachers: Sequence[Teacher], device: torch.device) -> dict[str, Any]:
     """All that decides the answers, name by name."""
     policy, views = _views(recipe)
     return {
@@ -56,6 +56,7 @@ def _origin(recipe: Recipe, data: TrainingData, teachers: Sequence[Teacher]) -> 
         "seed": recipe.seed if policy.active else None,
         "views": views,
         "top": _top(recipe, len(data.classes)),
+        "amp": resolved_amp(recipe.amp, device),
         **{f"augment.{name}": value for name, value in policy.model_dump(mode="json").items()},
     }
 
