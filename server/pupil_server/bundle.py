@@ -97,6 +97,15 @@ class Golden:
 
 
 @dataclass(frozen=True)
+class CalibrationSet:
+    """Which images a calibration was made of, the class that the graph gave each (N,), and the right one (N,)."""
+
+    sha256: str
+    predicted: NDArray[np.int64]
+    label: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A bundle in one of its precisions, and beside it in the `others`.
 
@@ -107,6 +116,7 @@ class Bundle:
     facts: BundleFacts
     graph: Path
     calibration: Calibration | None
+    calibration_set: CalibrationSet | None
     certificates: tuple[Certificate, ...]
     goldens: tuple[Golden, ...]
     others: tuple["Bundle", ...] = ()
@@ -134,11 +144,13 @@ def _in_precision(folder: Path, facts: BundleFacts, precision: str, own: Precisi
             raise BundleError(f"{folder}/bundle.json: lists no {name}; export it again")
     facts = facts.model_copy(update={"precision": precision, "certificates": own.certificates})
     try:
+        calibration, images = _read_calibration(folder / own.calibration) if own.calibration else (None, None)
         return Bundle(
             folder,
             facts,
             folder / own.file,
-            _read_calibration(folder / own.calibration) if own.calibration else None,
+            calibration,
+            images,
             _read_certificates(facts),
             _read_goldens(folder, own.goldens, facts),
         )
@@ -195,13 +207,13 @@ def _check_file(folder: Path, name: str, sha256: str) -> None:
         raise BundleError(f"{folder / name}: changed since it was exported (the SHA-256 differs); export it again")
 
 
-def _read_calibration(file: Path) -> Calibration:
+def _read_calibration(file: Path) -> tuple[Calibration, CalibrationSet]:
     raw = json.loads(file.read_bytes())
     predicted, label = np.array(raw["predicted"], dtype=np.int64), np.array(raw["label"], dtype=np.int64)
     if predicted.shape != label.shape:  # numpy would compare one label with every image
         raise ValueError(f"{predicted.shape} predictions and {label.shape} labels")
     confidence, grid = (np.array(raw[key], dtype=np.float64) for key in ("confidence", "grid"))
-    return Calibration(confidence, predicted == label, grid)
+    return Calibration(confidence, predicted == label, grid), CalibrationSet(str(raw["sha256"]), predicted, label)
 
 
 def _read_certificates(facts: BundleFacts) -> tuple[Certificate, ...]:

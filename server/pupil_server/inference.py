@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.answers import kl_divergence, predictions
 from pupil_server.call import Call
+from pupil_server.cascade import CascadeHandler
 from pupil_server.decoding import count
-from pupil_server.errors import BadRequest, PupilError
+from pupil_server.errors import PupilError
 from pupil_server.metrics import Metrics
-from pupil_server.model import LoadedModel
+from pupil_server.pairs import require_same_classes, teacher_of
 from pupil_server.repository import Repository
 from pupil_server.streams import in_order
 
@@ -22,8 +23,11 @@ class InferenceHandlers:
         self._repository = repository
         self._metrics = metrics
         self._default_deadline = default_deadline
+        self._cascade = CascadeHandler(repository, metrics)
 
     async def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
+        if request.HasField("cascade"):
+            return await self._cascade.classify(request, call)
         with self._repository.use(request.model) as model:
             answer = await model.predict(request.images, call)
             return pb.ClassifyResponse(
@@ -77,20 +81,3 @@ class InferenceHandlers:
         for same, nats in zip(agree, kl, strict=True):
             self._metrics.agreement.labels("yes" if same else "no").inc()
             self._metrics.kl_nats.observe(nats)
-
-
-def teacher_of(student: LoadedModel, request: pb.CompareRequest) -> pb.ModelSpec:
-    """The teacher that was asked for, or else the one that the student's bundle names, by its newest version."""
-    if request.HasField("teacher"):
-        return request.teacher
-    if student.facts.teacher is None:
-        raise BadRequest(f"{student} names no teacher; say which model to compare it with")
-    return pb.ModelSpec(name=student.facts.teacher.name)
-
-
-def require_same_classes(student: LoadedModel, teacher: LoadedModel) -> None:
-    if student.facts.classes != teacher.facts.classes:
-        raise BadRequest(
-            f"{student} has classes {list(student.facts.classes)}, {teacher} has {list(teacher.facts.classes)}; "
-            "only models with the same classes in the same order can be compared"
-        )

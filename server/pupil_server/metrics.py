@@ -52,6 +52,9 @@ class Metrics:
             "pupil_agreement", "Compared images, by whether the models agree.", ("agree",), registry=r
         )
         self.kl_nats = Histogram("pupil_kl_nats", "KL(teacher || student) of one image.", registry=r, buckets=NATS)
+        self.cascade_routes = Counter(
+            "pupil_cascade_routes", "Images of a cascade, by who answered and why.", ("route",), registry=r
+        )
         self.pseudo_labels = Counter("pupil_pseudo_labels", "Pseudo-labels, by decision.", ("decision",), registry=r)
         self.front_info = Gauge("pupil_front_info", "1 for the front that serves.", ("front",), registry=r)
         self.loop_lag = Gauge("pupil_loop_lag_seconds", "How late the event loop woke up last.", registry=r)

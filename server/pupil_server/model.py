@@ -98,6 +98,14 @@ class LoadedModel:
         assert answer is not None  # no image broken, and `count` refuses none
         return answer
 
+    async def predict_seen(self, images: Images, call: Call) -> tuple[Answer, NDArray[np.uint8]]:
+        """The same, with the pixels (N, H, W, C) that the model saw."""
+        number, files = self._counted(images)
+        with self._door(number, call, files) as arrived:
+            pixels, broken = await self._read(images, files, call)
+            _refuse(broken, images)
+            return await self._submit(pixels, call, arrived), pixels
+
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
         number, files = self._counted(images)
@@ -116,13 +124,17 @@ class LoadedModel:
 
     async def predict_beside(self, other: "LoadedModel", images: Images, call: Call) -> tuple[Answer, Answer]:
         """Both models' answers. Where they want the same pixels, those are read once, and one array feeds both."""
-        if (self.facts.input, self.facts.resize) != (other.facts.input, other.facts.resize):
+        if not self.sees_like(other):
             return await asyncio.gather(self.predict(images, call), other.predict(images, call))
         number, files = self._counted(images)
         with self._door(number, call, files) as arrived, other._door(number, call):
             pixels, broken = await self._read(images, files, call)
             _refuse(broken, images)
             return await asyncio.gather(self._submit(pixels, call, arrived), other._submit(pixels, call, arrived))
+
+    def sees_like(self, other: "LoadedModel") -> bool:
+        """Whether both want the same pixels of an image."""
+        return (self.facts.input, self.facts.resize) == (other.facts.input, other.facts.resize)
 
     def answered_by(self, answer: Answer | None = None) -> AnsweredBy:
         """Who answered, and what it took."""

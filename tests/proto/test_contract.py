@@ -59,8 +59,11 @@ FIELDS = {
     "AnsweredBy": "model=1 version=2 precision=3 fingerprint=4 queue_seconds=5 compute_seconds=6",
     "Certificate": "guarantee=1 precision=2 delta=3 threshold=4 calibration=5 accepted=6 wrong=7 p_value=8 "
     "fingerprint=9 coverage=10",
-    "ClassifyRequest": "model=1 images=2 top_k=3 scores=4",
-    "ClassifyResponse": "predictions=1 answered_by=2 error=3",
+    "Cascade": "teacher=1 goal=2 limit=3 delta=4",
+    "CascadeCertificate": "goal=1 limit=2 delta=3 threshold=4 calibration=5 lost=6 deferred=7 p_value=8 student=9 "
+    "teacher=10",
+    "ClassifyRequest": "model=1 images=2 top_k=3 scores=4 cascade=5",
+    "ClassifyResponse": "predictions=1 answered_by=2 error=3 routes=4 teacher=5 certificate=6",
     "CompareRequest": "student=1 teacher=2 images=3 top_k=4 scores=5",
     "CompareResponse": "comparisons=1 agreement=2 mean_kl=3 student=4 teacher=5",
     "Comparison": "student=1 teacher=2 agree=3 kl=4",

@@ -183,7 +183,7 @@ def test_a_model_without_a_teacher_is_compared_only_with_one_that_is_named(stubs
     code, details = status_of(stubs.inference.Compare, pb.CompareRequest(student=teacher, images=images))
     assert (code, details) == (
         grpc.StatusCode.INVALID_ARGUMENT,
-        "teacher/1 names no teacher; say which model to compare it with",
+        "teacher/1 names no teacher; say which model is to be it",
     )
     same = stubs.inference.Compare(pb.CompareRequest(student=teacher, teacher=teacher, images=images), timeout=PATIENCE)
     assert (same.agreement, same.mean_kl) == (1.0, 0.0)

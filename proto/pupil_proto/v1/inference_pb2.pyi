@@ -6,6 +6,22 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class CascadeGoal(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CASCADE_GOAL_UNSPECIFIED: _ClassVar[CascadeGoal]
+    CASCADE_GOAL_DISAGREEMENT: _ClassVar[CascadeGoal]
+    CASCADE_GOAL_WORSE: _ClassVar[CascadeGoal]
+    CASCADE_GOAL_ACCURACY: _ClassVar[CascadeGoal]
+
+class Route(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROUTE_UNSPECIFIED: _ClassVar[Route]
+    ROUTE_STUDENT: _ClassVar[Route]
+    ROUTE_TEACHER: _ClassVar[Route]
+    ROUTE_STUDENT_OVERLOADED: _ClassVar[Route]
+    ROUTE_STUDENT_LATE: _ClassVar[Route]
+    ROUTE_STUDENT_UNAVAILABLE: _ClassVar[Route]
+
 class Guarantee(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     GUARANTEE_UNSPECIFIED: _ClassVar[Guarantee]
@@ -13,6 +29,16 @@ class Guarantee(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     GUARANTEE_FDR: _ClassVar[Guarantee]
     GUARANTEE_FIXED: _ClassVar[Guarantee]
     GUARANTEE_NONE: _ClassVar[Guarantee]
+CASCADE_GOAL_UNSPECIFIED: CascadeGoal
+CASCADE_GOAL_DISAGREEMENT: CascadeGoal
+CASCADE_GOAL_WORSE: CascadeGoal
+CASCADE_GOAL_ACCURACY: CascadeGoal
+ROUTE_UNSPECIFIED: Route
+ROUTE_STUDENT: Route
+ROUTE_TEACHER: Route
+ROUTE_STUDENT_OVERLOADED: Route
+ROUTE_STUDENT_LATE: Route
+ROUTE_STUDENT_UNAVAILABLE: Route
 GUARANTEE_UNSPECIFIED: Guarantee
 GUARANTEE_PAC: Guarantee
 GUARANTEE_FDR: Guarantee
@@ -54,26 +80,70 @@ class Pixels(_message.Message):
     def __init__(self, data: _Optional[bytes] = ..., count: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ...) -> None: ...
 
 class ClassifyRequest(_message.Message):
-    __slots__ = ("model", "images", "top_k", "scores")
+    __slots__ = ("model", "images", "top_k", "scores", "cascade")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
+    CASCADE_FIELD_NUMBER: _ClassVar[int]
     model: ModelSpec
     images: Images
     top_k: int
     scores: bool
-    def __init__(self, model: _Optional[_Union[ModelSpec, _Mapping]] = ..., images: _Optional[_Union[Images, _Mapping]] = ..., top_k: _Optional[int] = ..., scores: bool = ...) -> None: ...
+    cascade: Cascade
+    def __init__(self, model: _Optional[_Union[ModelSpec, _Mapping]] = ..., images: _Optional[_Union[Images, _Mapping]] = ..., top_k: _Optional[int] = ..., scores: bool = ..., cascade: _Optional[_Union[Cascade, _Mapping]] = ...) -> None: ...
 
 class ClassifyResponse(_message.Message):
-    __slots__ = ("predictions", "answered_by", "error")
+    __slots__ = ("predictions", "answered_by", "error", "routes", "teacher", "certificate")
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     ANSWERED_BY_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    TEACHER_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     predictions: _containers.RepeatedCompositeFieldContainer[Prediction]
     answered_by: AnsweredBy
     error: Error
-    def __init__(self, predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., answered_by: _Optional[_Union[AnsweredBy, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+    routes: _containers.RepeatedScalarFieldContainer[Route]
+    teacher: AnsweredBy
+    certificate: CascadeCertificate
+    def __init__(self, predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., answered_by: _Optional[_Union[AnsweredBy, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, str]]] = ..., teacher: _Optional[_Union[AnsweredBy, _Mapping]] = ..., certificate: _Optional[_Union[CascadeCertificate, _Mapping]] = ...) -> None: ...
+
+class Cascade(_message.Message):
+    __slots__ = ("teacher", "goal", "limit", "delta")
+    TEACHER_FIELD_NUMBER: _ClassVar[int]
+    GOAL_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    teacher: ModelSpec
+    goal: CascadeGoal
+    limit: float
+    delta: float
+    def __init__(self, teacher: _Optional[_Union[ModelSpec, _Mapping]] = ..., goal: _Optional[_Union[CascadeGoal, str]] = ..., limit: _Optional[float] = ..., delta: _Optional[float] = ...) -> None: ...
+
+class CascadeCertificate(_message.Message):
+    __slots__ = ("goal", "limit", "delta", "threshold", "calibration", "lost", "deferred", "p_value", "student", "teacher")
+    GOAL_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    DEFERRED_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    STUDENT_FIELD_NUMBER: _ClassVar[int]
+    TEACHER_FIELD_NUMBER: _ClassVar[int]
+    goal: CascadeGoal
+    limit: float
+    delta: float
+    threshold: float
+    calibration: int
+    lost: int
+    deferred: float
+    p_value: float
+    student: str
+    teacher: str
+    def __init__(self, goal: _Optional[_Union[CascadeGoal, str]] = ..., limit: _Optional[float] = ..., delta: _Optional[float] = ..., threshold: _Optional[float] = ..., calibration: _Optional[int] = ..., lost: _Optional[int] = ..., deferred: _Optional[float] = ..., p_value: _Optional[float] = ..., student: _Optional[str] = ..., teacher: _Optional[str] = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("top", "scores")

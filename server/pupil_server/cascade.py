@@ -1,0 +1,83 @@
+"""The cascade: the student answers where a certificate lets it, and leaves the rest to its teacher."""
+
+import time
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.answers import predictions
+from pupil_server.batching import Answer
+from pupil_server.call import Call
+from pupil_server.cascade_certificates import CascadeCertificates, cascade_message
+from pupil_server.decoding import count
+from pupil_server.errors import BadRequest, DeadlineExceeded, Overloaded, Unavailable
+from pupil_server.metrics import Metrics
+from pupil_server.model import LoadedModel
+from pupil_server.pairs import require_same_classes, teacher_of
+from pupil_server.repository import Repository
+
+TEACHERS_SHARE = 0.9  # of the time that is left; in the rest the student's answer leaves, should the teacher be late
+FALLBACKS = {
+    Overloaded: pb.ROUTE_STUDENT_OVERLOADED,
+    DeadlineExceeded: pb.ROUTE_STUDENT_LATE,
+    Unavailable: pb.ROUTE_STUDENT_UNAVAILABLE,
+}
+
+
+class CascadeHandler:
+    def __init__(self, repository: Repository, metrics: Metrics) -> None:
+        self._repository = repository
+        self._metrics = metrics
+        self._certificates = CascadeCertificates()
+
+    async def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
+        """Each image is answered by the student or its teacher. Raises NoCertificate where too little is proven."""
+        with (
+            self._repository.use(request.model) as student,
+            self._repository.use(teacher_of(student, request.cascade)) as teacher,
+            call.charged(count(request.images)) as paid,
+        ):
+            require_same_classes(student, teacher)
+            if request.images.HasField("pixels") and not student.sees_like(teacher):
+                raise BadRequest(f"pixels: {student} and {teacher} want different ones; send the images encoded")
+            certificate = self._certificates.of(student, teacher, request.cascade)
+            ours, pixels = await student.predict_seen(request.images, paid)
+            scores = ours.outputs.scores.copy()
+            deferred = scores.max(axis=1).astype(np.float64) < certificate.threshold
+            theirs, route = None, pb.ROUTE_TEACHER
+            if deferred.any():
+                left = pixels[deferred] if student.sees_like(teacher) else _files(request.images, deferred)
+                theirs, route = await _ask(teacher, left, paid)
+            if theirs:
+                scores[deferred] = theirs.outputs.scores
+            routes = [route if each else pb.ROUTE_STUDENT for each in deferred.tolist()]
+            self._count(routes)
+            return pb.ClassifyResponse(
+                predictions=predictions(scores, student.facts.classes, top_k=request.top_k, everything=request.scores),
+                answered_by=student.answered_by(ours),
+                routes=routes,
+                teacher=teacher.answered_by(theirs) if theirs else None,
+                certificate=cascade_message(certificate),
+            )
+
+    def _count(self, routes: list[pb.Route]) -> None:
+        for route, images in Counter(routes).items():
+            name = pb.Route.Name(route).removeprefix("ROUTE_").lower()
+            self._metrics.cascade_routes.labels(name).inc(images)
+
+
+def _files(images: pb.Images, places: NDArray[np.bool_]) -> pb.Images:
+    return pb.Images(encoded=[images.encoded[place] for place in np.flatnonzero(places).tolist()])
+
+
+async def _ask(teacher: LoadedModel, left: NDArray[np.uint8] | pb.Images, call: Call) -> tuple[Answer | None, pb.Route]:
+    """The teacher's answer about pixels or files, or why the student's must do."""
+    hurried = replace(call, deadline=time.monotonic() + TEACHERS_SHARE * call.remaining())
+    try:
+        ask = teacher.predict(left, hurried) if isinstance(left, pb.Images) else teacher.predict_pixels(left, hurried)
+        return await ask, pb.ROUTE_TEACHER
+    except (Overloaded, DeadlineExceeded, Unavailable) as error:
+        return None, FALLBACKS[type(error)]

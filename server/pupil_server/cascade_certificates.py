@@ -1,0 +1,115 @@
+"""When a student may answer for its teacher: from what both bundles say of the same calibration images."""
+
+import math
+from typing import NamedTuple
+
+from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.bundle import CalibrationSet
+from pupil_server.errors import BadRequest, NoCertificate
+from pupil_server.model import LoadedModel
+from pupil_trust.cascade import (
+    CascadeCertificate,
+    Goal,
+    Losses,
+    cascade_certificate,
+    disagreements,
+    setbacks,
+    wrong_answers,
+)
+from pupil_trust.certificates import NotCertifiable
+
+LIMIT, DELTA = 0.01, 0.05
+GOALS: dict[pb.CascadeGoal, Goal] = {
+    pb.CASCADE_GOAL_UNSPECIFIED: "disagreement",
+    pb.CASCADE_GOAL_DISAGREEMENT: "disagreement",
+    pb.CASCADE_GOAL_WORSE: "worse",
+    pb.CASCADE_GOAL_ACCURACY: "accuracy",
+}
+ON_THE_WIRE = {goal: number for number, goal in GOALS.items()}
+MOST_KEPT = 256
+
+
+class Asked(NamedTuple):
+    """A pair of graphs, and what is to be promised of them."""
+
+    student: str
+    teacher: str
+    goal: Goal
+    limit: float
+    delta: float
+
+
+class CascadeCertificates:
+    """Each certificate is computed once for its pair of models and its promise; the oldest is forgotten first."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Asked, CascadeCertificate] = {}
+
+    def of(self, student: LoadedModel, teacher: LoadedModel, cascade: pb.Cascade) -> CascadeCertificate:
+        """Raises BadRequest for a promise that makes no sense, NoCertificate with what it would take."""
+        if cascade.goal not in GOALS:
+            raise BadRequest(f"cascade.goal: {cascade.goal} is not known; 1 DISAGREEMENT, 2 WORSE or 3 ACCURACY")
+        limit, delta = _share(cascade.limit or LIMIT, "limit"), _share(cascade.delta or DELTA, "delta")
+        asked = Asked(_identity(student), _identity(teacher), GOALS[cascade.goal], limit, delta)
+        if asked not in self._kept:
+            certificate = _certify(student, teacher, asked)
+            while len(self._kept) >= MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[asked] = certificate
+        return self._kept[asked]
+
+
+def cascade_message(certificate: CascadeCertificate) -> pb.CascadeCertificate:
+    return pb.CascadeCertificate(
+        goal=ON_THE_WIRE[certificate.goal],
+        limit=certificate.limit,
+        delta=certificate.delta,
+        threshold=certificate.threshold,
+        calibration=certificate.images,
+        lost=certificate.lost,
+        deferred=certificate.deferred,
+        p_value=certificate.p_value,
+        student=certificate.student,
+        teacher=certificate.teacher,
+    )
+
+
+def _certify(student: LoadedModel, teacher: LoadedModel, asked: Asked) -> CascadeCertificate:
+    ours, theirs = _calibration_set(student), _calibration_set(teacher)
+    if ours.sha256 != theirs.sha256:
+        raise NoCertificate(
+            f"{student} and {teacher} were calibrated on different images; export both with the same calibration set"
+        )
+    calibration = student.bundle.calibration
+    assert calibration is not None  # beside its set
+    losses = _losses(ours, theirs, asked.goal)
+    try:
+        return cascade_certificate(
+            calibration.confidence, losses, calibration.grid, goal=asked.goal, limit=asked.limit, delta=asked.delta,
+            student=asked.student, teacher=asked.teacher,
+        )  # fmt: skip
+    except NotCertifiable as error:
+        raise NoCertificate(f"{student} before {teacher}: {error}") from error
+
+
+def _losses(ours: CalibrationSet, theirs: CalibrationSet, goal: Goal) -> Losses:
+    if goal == "disagreement":
+        return disagreements(ours.predicted == theirs.predicted)
+    right = ours.predicted == ours.label, theirs.predicted == theirs.label
+    return setbacks(*right) if goal == "worse" else wrong_answers(*right)
+
+
+def _calibration_set(model: LoadedModel) -> CalibrationSet:
+    if model.bundle.calibration_set is None:
+        raise NoCertificate(f"{model} was exported without a calibration set; no cascade can be certified with it")
+    return model.bundle.calibration_set
+
+
+def _identity(model: LoadedModel) -> str:
+    return f"{model.facts.fingerprint}:{model.facts.precision}"
+
+
+def _share(value: float, name: str) -> float:
+    if not math.ulp(0.0) <= value < 1:
+        raise BadRequest(f"cascade.{name}: {value}; a number between 0 and 1 is wanted")
+    return value

@@ -1,0 +1,22 @@
+"""A student and its teacher."""
+
+from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.errors import BadRequest
+from pupil_server.model import LoadedModel
+
+
+def teacher_of(student: LoadedModel, asked: pb.CompareRequest | pb.Cascade) -> pb.ModelSpec:
+    """The teacher that was asked for, or else the one that the student's bundle names, by its newest version."""
+    if asked.HasField("teacher"):
+        return asked.teacher
+    if student.facts.teacher is None:
+        raise BadRequest(f"{student} names no teacher; say which model is to be it")
+    return pb.ModelSpec(name=student.facts.teacher.name)
+
+
+def require_same_classes(student: LoadedModel, teacher: LoadedModel) -> None:
+    if student.facts.classes != teacher.facts.classes:
+        raise BadRequest(
+            f"{student} has classes {list(student.facts.classes)}, {teacher} has {list(teacher.facts.classes)}; "
+            "only models with the same classes in the same order can be student and teacher"
+        )
