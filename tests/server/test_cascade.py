@@ -1,8 +1,9 @@
 """A cascade: who answers which image, under which certificate, and what happens when the teacher cannot."""
 
+import asyncio
 import json
-import shutil
-from collections.abc import Callable
+import time
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -10,6 +11,15 @@ import numpy as np
 import pytest
 
 from pupil_proto.v1 import inference_pb2 as pb
+from pupil_proto.v1 import models_pb2
+from pupil_server.call import Call
+from pupil_server.cascade import CascadeHandler
+from pupil_server.decoding import Decoder
+from pupil_server.errors import DeadlineExceeded, Overloaded, Unavailable
+from pupil_server.images import Limits
+from pupil_server.metrics import Metrics
+from pupil_server.repository import Repository
+from pupil_server.settings import ServerSettings
 from pupil_trust.cascade import cascade_certificate, disagreements
 
 PATIENCE = 20.0
@@ -19,13 +29,25 @@ STUDENT, TEACHER = 2, 1  # seeds of the weights
 
 @pytest.fixture
 def repository(tmp_path: Path, toolbox) -> Path:
-    """A teacher, and a student of which the calibration set says that it is right where it is sure."""
-    folder = tmp_path / "models"
-    write_pair(folder, toolbox)
-    return folder
+    return write_pair(tmp_path / "models", toolbox)
 
 
-def write_pair(folder: Path, toolbox, *, teacher_set: str = "a" * 64) -> None:
+@pytest.fixture(scope="module")
+def served(front: str, toolbox, tmp_path_factory: pytest.TempPathFactory):
+    """One server of the pair for every test that leaves it as it is."""
+    with toolbox.run_server(
+        write_pair(tmp_path_factory.mktemp("pair") / "models", toolbox), "--front", front
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def pair(served, connect):
+    return connect(served.address)
+
+
+def write_pair(folder: Path, toolbox) -> Path:
+    """A teacher, and a student that says the same where it is sure, three images apart, and mostly not elsewhere."""
     images = toolbox.random_pixels(1000, seed=5)
     sure = toolbox.linear_scores(images, STUDENT)
     teacher = toolbox.write_bundle(folder, "teacher", seed=TEACHER)
@@ -33,9 +55,11 @@ def write_pair(folder: Path, toolbox, *, teacher_set: str = "a" * 64) -> None:
     confidence, predicted = sure.max(axis=1), sure.argmax(axis=1)
     doubtful = confidence < np.quantile(confidence, 0.4)
     theirs = np.where(doubtful, (predicted + 1) % 3, predicted)
-    theirs[:3] = (predicted[:3] + 1) % 3  # a few slips of the student where it is sure
-    for bundle, says, name in ((student, predicted, "a" * 64), (teacher, theirs, teacher_set)):
-        calibrate(bundle, toolbox, sha256=name, confidence=confidence, predicted=says, label=theirs)
+    surest = np.argsort(-confidence)[:3]
+    theirs[surest] = (predicted[surest] + 1) % 3
+    for bundle, says in ((student, predicted), (teacher, theirs)):
+        calibrate(bundle, toolbox, sha256="a" * 64, confidence=confidence, predicted=says, label=theirs)
+    return folder
 
 
 def calibrate(bundle: Path, toolbox, **said) -> None:
@@ -73,12 +97,10 @@ def alone(stubs, model: str, images: pb.Images) -> list[list[float]]:
     return [list(each.scores) for each in stubs.inference.Classify(request, timeout=PATIENCE).predictions]
 
 
-def test_the_sure_images_are_the_students_and_the_others_the_teachers(start, connect, repository, toolbox) -> None:
+def test_the_sure_images_are_the_students_and_the_others_the_teachers(pair, repository, toolbox) -> None:
     images = pixels_of(toolbox.random_pixels(100, seed=8))
-    with start() as server:
-        stubs = connect(server.address)
-        answer = ask(stubs, images)
-        ours, theirs = alone(stubs, "student", images), alone(stubs, "teacher", images)
+    answer = ask(pair, images)
+    ours, theirs = alone(pair, "student", images), alone(pair, "teacher", images)
     threshold = threshold_by_hand(repository / "student/1", repository / "teacher/1")
     assert answer.certificate.threshold == threshold
     assert answer.certificate.goal == pb.CASCADE_GOAL_DISAGREEMENT
@@ -88,3 +110,117 @@ def test_the_sure_images_are_the_students_and_the_others_the_teachers(start, con
     for each, found, student, teacher in zip(sure, answer.predictions, ours, theirs, strict=True):
         assert np.allclose(found.scores, student if each else teacher, rtol=1e-5)
     assert (answer.answered_by.model, answer.teacher.model) == ("student", "teacher")
+
+
+def test_a_stream_routes_each_request_and_the_metric_counts_the_images(start, connect, repository, toolbox) -> None:
+    images = toolbox.random_pixels(40, seed=9)
+    spec = pb.ModelSpec(name="student")
+    asked = [
+        pb.ClassifyRequest(model=spec, images=pixels_of(some), cascade=pb.Cascade(limit=LIMIT))
+        for some in np.split(images, 4)
+    ]
+    with start() as server:
+        stubs = connect(server.address)
+        answers = list(stubs.inference.ClassifyStream(iter(asked), timeout=PATIENCE))
+        metrics = urllib.request.urlopen(f"http://{server.http}/metrics", timeout=PATIENCE).read().decode()
+    routes = [route for answer in answers for route in answer.routes]
+    assert len(routes) == 40
+    for name, route in (("student", pb.ROUTE_STUDENT), ("teacher", pb.ROUTE_TEACHER)):
+        assert f'pupil_cascade_routes_total{{route="{name}"}} {float(routes.count(route))}' in metrics
+
+
+def test_a_student_that_may_never_answer_leaves_everything_to_its_teacher(pair, toolbox) -> None:
+    images = pixels_of(toolbox.random_pixels(10, seed=8))
+    answer = ask(pair, images, limit=0.003)  # 1,000 images prove that of no loss, and three are lost at the top
+    assert answer.certificate.threshold > 1
+    assert list(answer.routes) == [pb.ROUTE_TEACHER] * 10
+    assert [list(each.scores) for each in answer.predictions] == alone(pair, "teacher", images)
+
+
+def test_a_teacher_of_another_size_is_shown_the_files(start, connect, repository, toolbox) -> None:
+    golden = repository / "teacher/1/golden/golden.json"
+    golden.write_text(json.dumps({**json.loads(golden.read_text()), "tolerance": 1.0}))
+    facts = json.loads((repository / "teacher/1/bundle.json").read_text())
+    facts["resize"]["shortest_side"] = 12  # of a 6×6 image, its middle enlarged
+    toolbox.seal(repository / "teacher/1", facts)
+    seen = toolbox.random_pixels(30, seed=8)
+    images = pb.Images(encoded=[toolbox.png(each) for each in seen])
+    with start() as server:
+        stubs = connect(server.address)
+        answer, theirs = ask(stubs, images), alone(stubs, "teacher", images)
+        with pytest.raises(grpc.RpcError) as raised:
+            ask(stubs, pixels_of(seen))
+    for route, found, teacher in zip(answer.routes, answer.predictions, theirs, strict=True):
+        assert (route == pb.ROUTE_TEACHER) == np.allclose(found.scores, teacher, rtol=1e-5)
+    assert raised.value.details() == "pixels: student/1 and teacher/1 want different ones; send the images encoded"
+
+
+@pytest.mark.parametrize(
+    ("cascade", "code", "says"),
+    [
+        ({"limit": 0.001}, "FAILED_PRECONDITION", "at least 2995 calibration images"),
+        ({"goal": pb.CASCADE_GOAL_ACCURACY, "teacher": pb.ModelSpec(name="nobody")}, "NOT_FOUND", "no model nobody"),
+        ({"limit": 1.5}, "INVALID_ARGUMENT", "cascade.limit: 1.5; a number between 0 and 1 is wanted"),
+        ({"delta": float("nan")}, "INVALID_ARGUMENT", "cascade.delta: nan"),
+        ({"goal": 9}, "INVALID_ARGUMENT", "cascade.goal: 9 is not known"),
+    ],
+)
+def test_what_cannot_be_promised_is_refused_with_the_reason(pair, cascade, code, says, toolbox) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        ask(pair, pixels_of(toolbox.random_pixels(1, seed=8)), **cascade)
+    assert raised.value.code().name == code
+    assert says in raised.value.details()
+
+
+def test_a_new_teacher_that_was_calibrated_on_other_images_is_refused(start, connect, repository, toolbox) -> None:
+    images = pixels_of(toolbox.random_pixels(5, seed=8))
+    with start() as server:
+        stubs = connect(server.address)
+        ask(stubs, images)
+        newer = toolbox.write_bundle(repository, "teacher", 2, seed=3)  # whose calibration set has another SHA-256
+        stubs.models.Load(models_pb2.LoadModelRequest(name="teacher"), timeout=PATIENCE)
+        with pytest.raises(grpc.RpcError) as raised:
+            ask(stubs, images)
+    assert newer.exists()
+    assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert raised.value.details() == (
+        "student/1 and teacher/2 were calibrated on different images; export both with the same calibration set"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "route"),
+    [
+        (Overloaded("full", retry_after=1.0), pb.ROUTE_STUDENT_OVERLOADED),
+        (DeadlineExceeded("too late"), pb.ROUTE_STUDENT_LATE),
+        (Unavailable("unloaded"), pb.ROUTE_STUDENT_UNAVAILABLE),
+    ],
+)
+def test_where_the_teacher_cannot_answer_in_time_the_student_does_and_says_so(
+    repository, toolbox, error, route
+) -> None:
+    images = pixels_of(toolbox.random_pixels(20, seed=8))
+    request = pb.ClassifyRequest(model=pb.ModelSpec(name="student"), images=images, cascade=pb.Cascade(limit=LIMIT))
+
+    async def whole() -> None:
+        metrics = Metrics()
+        decoder = Decoder(Limits(1_000_000, 1_000_000), threads=1, metrics=metrics)
+        served = Repository(ServerSettings(repository=repository, device="cpu"), decoder, metrics)
+        for name in served.on_disk():
+            await served.load_at_start(name)
+        call = Call("Classify", time.monotonic() + PATIENCE)
+
+        async def predict_pixels(pixels, hurried) -> None:
+            assert hurried.deadline < call.deadline  # or the student's answer would come too late as well
+            raise error
+
+        served.get(pb.ModelSpec(name="teacher")).predict_pixels = predict_pixels
+        answer = await CascadeHandler(served, metrics).classify(request, call)
+        student = await served.get(request.model).predict(images, call)
+        assert [each.top[0].index for each in answer.predictions] == student.outputs.scores.argmax(axis=1).tolist()
+        assert set(answer.routes) == {pb.ROUTE_STUDENT, route}
+        assert not answer.HasField("teacher")
+        await served.close()
+        decoder.close()
+
+    asyncio.run(whole())

@@ -4,12 +4,27 @@ from collections.abc import Sequence
 
 from pupil_client.errors import BadRequest, PupilError, ServerError, from_stream
 from pupil_client.images import Image, images_message, raw_image
-from pupil_client.results import AnsweredBy, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, ScoredClass
+from pupil_client.results import (
+    AnsweredBy,
+    Cascade,
+    Certificate,
+    Comparison,
+    ModelInfo,
+    Prediction,
+    PseudoLabel,
+    ScoredClass,
+)
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
 
 GUARANTEES = {"pac": pb.GUARANTEE_PAC, "fdr": pb.GUARANTEE_FDR, "fixed": pb.GUARANTEE_FIXED, "none": pb.GUARANTEE_NONE}
 GUARANTEE_NAMES = {value: name for name, value in GUARANTEES.items()}
+GOALS = {
+    "disagreement": pb.CASCADE_GOAL_DISAGREEMENT,
+    "worse": pb.CASCADE_GOAL_WORSE,
+    "accuracy": pb.CASCADE_GOAL_ACCURACY,
+}
+ROUTE_NAMES = {value: name.removeprefix("ROUTE_").lower() for name, value in pb.Route.items()}
 STATE_NAMES = {value: name.removeprefix("STATE_").lower() for name, value in models_pb.State.items()}
 
 
@@ -40,9 +55,21 @@ def _images(images: Sequence[Image]) -> pb.Images:
     return images_message([raw_image(image) for image in images])
 
 
-def classify_request(images: Sequence[Image], *, model: str, top_k: int, scores: bool) -> pb.ClassifyRequest:
-    """The best `top_k` classes of a few images."""
-    return pb.ClassifyRequest(model=model_spec(model), images=_images(images), top_k=top_k, scores=scores)
+def classify_request(
+    images: Sequence[Image], *, model: str, top_k: int, scores: bool, cascade: Cascade | None = None
+) -> pb.ClassifyRequest:
+    """The best `top_k` classes of a few images, in a cascade by `model` or its teacher."""
+    request = pb.ClassifyRequest(model=model_spec(model), images=_images(images), top_k=top_k, scores=scores)
+    if cascade:
+        request.cascade.CopyFrom(_cascade(cascade))
+    return request
+
+
+def _cascade(asked: Cascade) -> pb.Cascade:
+    if asked.goal not in GOALS:
+        raise BadRequest(f"cascade goal {asked.goal!r}: one of {', '.join(GOALS)} is wanted")
+    teacher = model_spec(asked.teacher) if asked.teacher else None
+    return pb.Cascade(teacher=teacher, goal=GOALS[asked.goal], limit=asked.limit, delta=asked.delta)
 
 
 def compare_request(
@@ -96,7 +123,14 @@ def predictions(response: pb.ClassifyResponse, images: int) -> list[Prediction]:
     """One prediction for each of so many images, in order."""
     _require_one_each(len(response.predictions), images)
     by = answered_by(response.answered_by)
-    return [_prediction(prediction, by) for prediction in response.predictions]
+    if not response.routes:
+        return [_prediction(prediction, by) for prediction in response.predictions]
+    _require_one_each(len(response.routes), images)
+    teacher = answered_by(response.teacher)
+    return [
+        _prediction(prediction, teacher if route == pb.ROUTE_TEACHER else by, ROUTE_NAMES.get(route, "unknown"))
+        for prediction, route in zip(response.predictions, response.routes, strict=True)
+    ]
 
 
 def streamed_prediction(response: pb.ClassifyResponse) -> Prediction | PupilError:
@@ -192,7 +226,7 @@ def best_class(found: pb.Prediction) -> pb.ScoredClass:
     return found.top[0]
 
 
-def _prediction(found: pb.Prediction, by: AnsweredBy) -> Prediction:
+def _prediction(found: pb.Prediction, by: AnsweredBy, route: str = "") -> Prediction:
     best = best_class(found)
     top = tuple(ScoredClass(each.label, each.index, each.score) for each in found.top)
-    return Prediction(best.label, best.score, top, tuple(found.scores), by)
+    return Prediction(best.label, best.score, top, tuple(found.scores), by, route)

@@ -33,6 +33,22 @@ class Prediction:
     top: tuple[ScoredClass, ...]  # best first
     scores: tuple[float, ...]  # in the order of the model's classes; empty unless asked for
     answered_by: AnsweredBy
+    route: str = ""  # of a cascade: student, teacher, or student_overloaded, …_late, …_unavailable without a promise
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """Lets the student answer where it is sure enough, and its teacher elsewhere.
+
+    With probability 1 - `delta` over calibration sets, at most the share `limit` of the images is lost. Under the goal
+    `disagreement` an image is lost where its answer is not the teacher's; under `worse` where its answer is wrong and
+    the teacher's would be right; under `accuracy` where its answer is wrong.
+    """
+
+    limit: float = 0.01
+    goal: str = "disagreement"
+    delta: float = 0.05
+    teacher: str | None = None  # the one that the student's bundle names, unless told otherwise
 
 
 @dataclass(frozen=True, slots=True)
