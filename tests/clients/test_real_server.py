@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pupil_client import AsyncClient, BadRequest, Client, NotCertified, NotFound
+from pupil_client import AsyncClient, BadRequest, Cascade, Client, NotCertified, NotFound
 from pupil_client.command import main
 from pupil_client.demo_traffic import Traffic
 from pupil_client.own_server import running_server
@@ -52,6 +52,39 @@ def test_files_and_pixels_give_the_scores_worked_out_in_numpy(toolbox, client, p
         assert [each.label for each in found] == [toolbox.classes[best] for best in expected.argmax(axis=1)]
         assert [len(each.top) for each in found] == [3] * 5
         assert all(each.confidence == max(each.scores) == each.top[0].score for each in found)
+
+
+@pytest.mark.parametrize(("limit", "who"), [(0.02, "teacher"), (0.97, "student")])  # they agree on a twelfth
+def test_a_cascade_tells_who_answered_each_image(real, client, pixels, limit, who):
+    images, cascade = list(pixels), Cascade(limit)
+    expected = [each.top for each in client.classify(images, model=who)]
+
+    async def asked():
+        async with AsyncClient(real.address) as client:
+            whole = await client.classify(images, model="student", cascade=cascade)
+            return [whole, [each async for each in client.classify_stream(images, model="student", cascade=cascade)]]
+
+    ways = asyncio.run(asked())
+    ways += [client.classify(images, model="student", cascade=cascade)]
+    ways += [list(client.classify_stream(images, model="student", cascade=cascade))]
+    for found in ways:
+        assert [(each.route, each.answered_by.model) for each in found] == [(who, who)] * 5
+        for each, top in zip(found, expected, strict=True):
+            assert [one.label for one in each.top] == [one.label for one in top]
+    with pytest.raises(BadRequest, match="cascade goal 'cheap': one of disagreement, worse, accuracy is wanted"):
+        client.classify(images, model="student", cascade=Cascade(goal="cheap"))
+
+
+def test_the_command_says_who_answered(real, toolbox, pixels, tmp_path):
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(toolbox.png(pixels[0]))
+    asked = ["classify", str(picture), "--model", "student", "--server", real.address, "--cascade"]
+    for limit, who in (("0.02", "teacher"), ("0.97", "student")):
+        assert CliRunner().invoke(main, [*asked, limit]).stdout.endswith(f" ({who})\n")
+        assert json.loads(CliRunner().invoke(main, [*asked, limit, "--json"]).stdout)["route"] == who
+    refused = CliRunner().invoke(main, [*asked, "0.001"])
+    assert refused.exit_code == 1
+    assert "at least 2995 calibration images" in refused.stderr
 
 
 def test_comparisons_measure_the_divergence_of_student_from_teacher(toolbox, client, pixels):

@@ -18,6 +18,7 @@ from pupil_client.errors import (
 from pupil_client.images import Image
 from pupil_client.results import (
     AnsweredBy,
+    Cascade,
     Certificate,
     Comparison,
     ModelInfo,
@@ -33,6 +34,7 @@ __all__ = [  # noqa: RUF022  # in order of use
     "Prediction",
     "ScoredClass",
     "AnsweredBy",
+    "Cascade",
     "PseudoLabel",
     "Certificate",
     "Comparison",

@@ -17,7 +17,7 @@ from pupil_client.connection import bearer, open_async_channel, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import PupilError, from_rpc
 from pupil_client.images import Image, Packer, is_one, many, raw_image
-from pupil_client.results import Certificate, Comparison, ModelInfo, Prediction, PseudoLabel
+from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel
 from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -78,12 +78,26 @@ class AsyncClient:
 
     @overload
     async def classify(
-        self, images: Image, *, model: str, top_k: int = 5, scores: bool = False, timeout: float | None = None
+        self,
+        images: Image,
+        *,
+        model: str,
+        top_k: int = 5,
+        scores: bool = False,
+        cascade: Cascade | None = None,
+        timeout: float | None = None,
     ) -> Prediction: ...
 
     @overload
     async def classify(
-        self, images: Sequence[Image], *, model: str, top_k: int = 5, scores: bool = False, timeout: float | None = None
+        self,
+        images: Sequence[Image],
+        *,
+        model: str,
+        top_k: int = 5,
+        scores: bool = False,
+        cascade: Cascade | None = None,
+        timeout: float | None = None,
     ) -> list[Prediction]: ...
 
     async def classify(
@@ -93,10 +107,11 @@ class AsyncClient:
         model: str,
         top_k: int = 5,
         scores: bool = False,
+        cascade: Cascade | None = None,
         timeout: float | None = None,
     ) -> Prediction | list[Prediction]:
         """As `Client.classify`."""
-        request = messages.classify_request(many(images), model=model, top_k=top_k, scores=scores)
+        request = messages.classify_request(many(images), model=model, top_k=top_k, scores=scores, cascade=cascade)
         answer = await self._ask(self._inference.Classify, request, timeout)
         found = messages.predictions(answer, len(many(images)))
         return found[0] if is_one(images) else found
@@ -108,11 +123,13 @@ class AsyncClient:
         model: str,
         top_k: int = 5,
         scores: bool = False,
+        cascade: Cascade | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[Prediction | PupilError]:
         """As `Client.classify_stream`; the images may come from an async iterable."""
         requests = (
-            messages.classify_request([image], model=model, top_k=top_k, scores=scores) async for image in _each(images)
+            messages.classify_request([image], model=model, top_k=top_k, scores=scores, cascade=cascade)
+            async for image in _each(images)
         )
         async for response in self._converse(self._streams.ClassifyStream, requests, timeout):
             yield messages.streamed_prediction(response)

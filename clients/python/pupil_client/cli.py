@@ -51,29 +51,48 @@ def _identity(option: str, name: str, kind: Any, text: str, **more: Any) -> Deco
     return click.option(option, type=kind, help=text, expose_value=False, callback=keep, show_envvar=True, **more)
 
 
-@click.command(epilog="\b\nExample:\n  pupil classify cat.jpg --model student --top-k 3")
+@click.command(epilog="\b\nExample:\n  pupil classify cat.jpg --model student --top-k 3 --cascade 0.01")
 @IMAGES
 @click.option("--model", required=True, help=MODEL_HELP)
 @click.option("--top-k", default=3, show_default=True, type=click.IntRange(min=1), help="Classes an image.")
+@click.option(
+    "--cascade",
+    "limit",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Leave to MODEL's teacher what it is not sure of, so that at most SHARE of the images is lost.",
+)
+@click.option("--goal", default="disagreement", show_default=True, help="Lost means: disagreement, worse, accuracy.")
 @AS_JSON
 @asks_a_server
 def classify(
-    images: tuple[Path, ...], model: str, top_k: int, as_json: bool, server: str, timeout: float, tls_ca: Path | None
+    images: tuple[Path, ...],
+    model: str,
+    top_k: int,
+    limit: float | None,
+    goal: str,
+    as_json: bool,
+    server: str,
+    timeout: float,
+    tls_ca: Path | None,
 ) -> None:
     """The best classes of each IMAGE.
 
     An image that fails is named on standard error, the others are answered; then the exit code is 1.
     """
-    from pupil_client import PupilError
+    from pupil_client import Cascade, PupilError
 
     failed = 0
+    how = Cascade(limit=limit, goal=goal) if limit else None
     with connected(server, timeout, tls_ca) as client:
-        for path, found in zip(images, client.classify_stream(images, model=model, top_k=top_k), strict=True):
+        answers = client.classify_stream(images, model=model, top_k=top_k, cascade=how)
+        for path, found in zip(images, answers, strict=True):
             if isinstance(found, PupilError):
                 failed += 1
                 click.echo(f"{path}: {found}", err=True)
             else:
-                click.echo(_json_line(path, found) if as_json else f"{path}: {_ranking(found)}")
+                by = f" ({found.route.replace('_', ', ')})" if found.route else ""
+                click.echo(_json_line(path, found) if as_json else f"{path}: {_ranking(found)}{by}")
     if failed:
         raise click.ClickException(f"{failed} of {len(images)} images failed")
 

@@ -13,7 +13,7 @@ from pupil_client.connection import bearer, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import PupilError, from_rpc
 from pupil_client.images import Image, Packer, is_one, many, raw_image
-from pupil_client.results import Certificate, Comparison, ModelInfo, Prediction, PseudoLabel
+from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel
 from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -73,12 +73,26 @@ class Client:
 
     @overload
     def classify(
-        self, images: Image, *, model: str, top_k: int = 5, scores: bool = False, timeout: float | None = None
+        self,
+        images: Image,
+        *,
+        model: str,
+        top_k: int = 5,
+        scores: bool = False,
+        cascade: Cascade | None = None,
+        timeout: float | None = None,
     ) -> Prediction: ...
 
     @overload
     def classify(
-        self, images: Sequence[Image], *, model: str, top_k: int = 5, scores: bool = False, timeout: float | None = None
+        self,
+        images: Sequence[Image],
+        *,
+        model: str,
+        top_k: int = 5,
+        scores: bool = False,
+        cascade: Cascade | None = None,
+        timeout: float | None = None,
     ) -> list[Prediction]: ...
 
     def classify(
@@ -88,10 +102,14 @@ class Client:
         model: str,
         top_k: int = 5,
         scores: bool = False,
+        cascade: Cascade | None = None,
         timeout: float | None = None,
     ) -> Prediction | list[Prediction]:
-        """The best `top_k` classes of one image or of several; with `scores` also the whole distribution."""
-        request = messages.classify_request(many(images), model=model, top_k=top_k, scores=scores)
+        """The best `top_k` classes of one image or of several; with `scores` also the whole distribution.
+
+        In a `cascade`, `model` is the student, and each prediction's `route` says who answered and why.
+        """
+        request = messages.classify_request(many(images), model=model, top_k=top_k, scores=scores, cascade=cascade)
         answer = self._ask(self._inference.Classify, request, timeout)
         found = messages.predictions(answer, len(many(images)))
         return found[0] if is_one(images) else found
@@ -103,10 +121,14 @@ class Client:
         model: str,
         top_k: int = 5,
         scores: bool = False,
+        cascade: Cascade | None = None,
         timeout: float | None = None,
     ) -> Iterator[Prediction | PupilError]:
         """One answer an image, in order, while images still go out; an image that fails gives its error instead."""
-        requests = (messages.classify_request([image], model=model, top_k=top_k, scores=scores) for image in images)
+        requests = (
+            messages.classify_request([image], model=model, top_k=top_k, scores=scores, cascade=cascade)
+            for image in images
+        )
         for response in self._converse(self._inference.ClassifyStream, requests, timeout):
             yield messages.streamed_prediction(response)
 
