@@ -60,12 +60,14 @@ def test_the_mnist_recipes_go_from_teacher_to_student(tiny_mnist: Path, tmp_path
 
 def test_hintons_recipes_teach_one_net_in_five_ways(tiny_mnist: Path, tmp_path: Path) -> None:
     data = (f"data.root={tiny_mnist}", "data.validation=0.2")
-    teacher = f"distill.teacher={run_small('mnist_teacher', tmp_path, *data).folder}"
     alone = run_small("hinton_student", tmp_path, *data)
-    runs = [
-        run_small(f"hinton_{name}", tmp_path, *data, teacher)
-        for name in ("student_distilled", "student_matched", "without_3", "only_7_8")
-    ]
+    runs = []
+    for teacher, students in (
+        ("mnist_teacher", ("student_distilled", "student_matched")),
+        ("hinton_teacher", ("without_3", "only_7_8")),
+    ):
+        taught = f"distill.teacher={run_small(teacher, tmp_path, *data).folder}"
+        runs += [run_small(f"hinton_{student}", tmp_path, *data, taught) for student in students]
     assert {run.result["parameters"] for run in [alone, *runs]} == {1_276_810}
     assert [run.result["images"]["train"] for run in runs] == [80, 80, 63, 14]  # of 100, less validation and pool
     assert [bool(run.model.shift.any()) for run in runs] == [False, False, True, True]
