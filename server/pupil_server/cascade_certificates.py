@@ -78,7 +78,7 @@ def _certify(student: LoadedModel, teacher: LoadedModel, asked: Asked) -> Cascad
     ours, theirs = _calibration_set(student), _calibration_set(teacher)
     if ours.sha256 != theirs.sha256:
         raise NoCertificate(
-            f"{student} and {teacher} were calibrated on different images; export both with the same calibration set"
+            f"{student} and {teacher} were calibrated on different images; export both with one calibration set"
         )
     calibration = student.bundle.calibration
     assert calibration is not None  # beside its set

@@ -108,6 +108,7 @@ class Client:
         """The best `top_k` classes of one image or of several; with `scores` also the whole distribution.
 
         In a `cascade`, `model` is the student, and each prediction's `route` says who answered and why.
+        Raises `NotPossible` where too little is proven of the two models.
         """
         request = messages.classify_request(many(images), model=model, top_k=top_k, scores=scores, cascade=cascade)
         answer = self._ask(self._inference.Classify, request, timeout)

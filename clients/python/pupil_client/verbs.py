@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 ORDER = (
-    *("augment", "train", "distill", "self-train", "evaluate", "report", "export", "import"),
+    *("augment", "train", "distill", "self-train", "evaluate", "report", "export", "import", "cascade"),
     *("tune", "serve", "token", "classify", "compare", "label", "labels", "models", "demo"),
 )
 EXTRAS = {"pupil_training": "training", "pupil_export": "export", "pupil_server": "server"}
