@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 from google.protobuf.json_format import MessageToDict
 
-from pupil_proto.v1.inference_pb2 import ClassifyRequest, ClassifyResponse, Images, ModelSpec
+from pupil_proto.v1.inference_pb2 import Cascade, ClassifyRequest, ClassifyResponse, Images, ModelSpec
 from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure, Method
 from pupil_server.errors import BadRequest, Code, PupilError
@@ -25,6 +25,7 @@ from pupil_server.multipart import multipart
 
 PATH = re.compile(r"/v1/models/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*):classify\Z")
 HTTP_STATUS = {1: 499, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 12: 501, 13: 500, 14: 503, 16: 401}  # by gRPC's
+QUERY = ("top_k", "version", "alias", "cascade")
 MOST_POSTS = 8  # at the same time, each with its body in memory
 LONGEST = 300.0  # seconds that a caller may ask for
 SLACK = 1.0  # seconds beyond the deadline, in which the loop says by itself that it has passed
@@ -80,7 +81,8 @@ class Gateway:
         if "alias" in asked:
             model.alias = asked["alias"]
         images = Images(encoded=_images(headers.get("content-type", ""), body))
-        return ClassifyRequest(model=model, images=images, top_k=_whole(asked, "top_k"))
+        cascade = Cascade(limit=_number(asked["cascade"])) if "cascade" in asked else None
+        return ClassifyRequest(model=model, images=images, top_k=_whole(asked, "top_k"), cascade=cascade)
 
     def _call(self, headers: Mapping[str, str], peer: str, name: str) -> Call:
         seconds = _seconds(headers["x-timeout-seconds"]) if "x-timeout-seconds" in headers else self._default_deadline
@@ -118,10 +120,10 @@ def _query(query: str) -> dict[str, str]:
         raise BadRequest("query: not understood; something like top_k=3&version=2 is wanted") from None
     asked = dict(pairs)
     for name in asked:
-        if name not in ("top_k", "version", "alias"):
-            raise BadRequest(f"query: {name!r} is not known; known: top_k, version, alias")
+        if name not in QUERY:
+            raise BadRequest(f"query: {name!r} is not known; known: {', '.join(QUERY)}")
     if len(asked) != len(pairs) or {"version", "alias"} <= asked.keys():
-        raise BadRequest("query: top_k once, and one of version and alias")
+        raise BadRequest("query: each once, and one of version and alias")
     return asked
 
 
@@ -130,6 +132,13 @@ def _whole(asked: Mapping[str, str], name: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise BadRequest(f"query: {name}={text}; a whole number is wanted")
     return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise BadRequest(f"query: cascade={text}; a number between 0 and 1 is wanted") from None
 
 
 def _seconds(text: str) -> float:

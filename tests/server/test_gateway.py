@@ -18,7 +18,8 @@ PNG = {"Content-Type": "image/png"}
 def gateway(tmp_path_factory, toolbox) -> Iterator:
     """One server with the gateway on, for the tests that leave it as they found it."""
     folder = tmp_path_factory.mktemp("gateway") / "repository"
-    toolbox.write_bundle(folder, "student", seed=2)
+    toolbox.write_bundle(folder, "teacher", seed=1)
+    toolbox.write_bundle(folder, "student", seed=2, teacher="teacher")
     toolbox.write_bundle(folder, "student", 2, seed=3)
     (folder / "student/aliases.json").write_text('{"stable": 1}')
     with toolbox.run_server(folder, "--http-gateway", "--max-message-mb", "1") as running:
@@ -64,6 +65,13 @@ def test_an_image_gets_its_labels_scores_and_who_answered(gateway, toolbox) -> N
     by = answer["answered_by"]
     assert (by["model"], by["version"], by["precision"]) == ("student", "2", "fp32")
     assert not [name for name in headers if name.startswith("Access-Control")]
+
+
+def test_a_cascade_leaves_what_the_student_is_not_sure_of_to_its_teacher(gateway, toolbox) -> None:
+    body = toolbox.png(toolbox.random_pixels(1, seed=4)[0])
+    for limit, route in ((0.02, "ROUTE_TEACHER"), (0.97, "ROUTE_STUDENT")):  # the pair agrees on a twelfth
+        _, _, answer = post(gateway.http, f"{CLASSIFY}?cascade={limit}&version=1", body)
+        assert answer["routes"] == [route]
 
 
 def test_version_and_alias_choose_who_answers(gateway, toolbox) -> None:
@@ -114,7 +122,8 @@ def test_curl_sends_a_file_and_a_form(gateway, toolbox, tmp_path: Path) -> None:
         (CLASSIFY, b"--x\r\nno blank line\r\n--x--", form()[1], 400, "without the blank line"),
         (CLASSIFY, form()[0], form()[1], 400, "images: none"),
         (CLASSIFY, b"--x\r\n\r\n\r\n" * 2000 + b"--x--", form()[1], 400, "no last boundary within 1,024 parts"),
-        (f"{CLASSIFY}?topk=3", b"x", PNG, 400, "query: 'topk' is not known; known: top_k, version, alias"),
+        (f"{CLASSIFY}?topk=3", b"x", PNG, 400, "query: 'topk' is not known; known: top_k, version, alias, cascade"),
+        (f"{CLASSIFY}?cascade=a", b"x", PNG, 400, "query: cascade=a; a number between 0 and 1 is wanted"),
         (f"{CLASSIFY}?top_k=-1", b"x", PNG, 400, "top_k=-1; a whole number is wanted"),
         (f"{CLASSIFY}?top_k", b"x", PNG, 400, "query: not understood"),
         (f"{CLASSIFY}?version=1&alias=a", b"x", PNG, 400, "one of version and alias"),
