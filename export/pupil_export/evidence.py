@@ -37,13 +37,16 @@ def measure(model: OnnxModel, splits: Mapping[str, ImageSet], temperature: float
 
 def calibration_answers(model: OnnxModel, calibration: ImageSet, pool: ImageSet | None) -> dict[str, Any]:
     """The content of calibration.json."""
-    answers = model(calibration.images.numpy())
+    pixels = calibration.images.numpy()
+    answers = model(pixels)
     grid = fixed_grid() if pool is None else pool_grid(model(pool.images.numpy()).confidence)
     return {
         "sha256": calibration.sha256,
         "confidence": answers.confidence.tolist(),
         "predicted": answers.predicted.tolist(),
         "label": labels_of(calibration).tolist(),
+        "brightness": [float(image.mean()) / 255 for image in pixels],
+        "contrast": [float(image.std()) / 255 for image in pixels],
         "grid": grid.tolist(),
         "grid_from": "fixed" if pool is None else "pool",
     }

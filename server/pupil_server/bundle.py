@@ -98,11 +98,16 @@ class Golden:
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Which images a calibration was made of, the class that the graph gave each (N,), and the right one (N,)."""
+    """Which images a calibration was made of, the class that the graph gave each (N,), and the right one (N,).
+
+    Brightness and contrast are the mean and standard deviation of each image's pixels, from 0 to 1 (N,).
+    """
 
     sha256: str
     predicted: NDArray[np.int64]
     label: NDArray[np.int64]
+    brightness: NDArray[np.float64] | None
+    contrast: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -213,7 +218,18 @@ def _read_calibration(file: Path) -> tuple[Calibration, CalibrationSet]:
     if predicted.shape != label.shape:  # numpy would compare one label with every image
         raise ValueError(f"{predicted.shape} predictions and {label.shape} labels")
     confidence, grid = (np.array(raw[key], dtype=np.float64) for key in ("confidence", "grid"))
-    return Calibration(confidence, predicted == label, grid), CalibrationSet(str(raw["sha256"]), predicted, label)
+    brightness, contrast = (_of_each_image(raw, key, len(label)) for key in ("brightness", "contrast"))
+    images = CalibrationSet(str(raw["sha256"]), predicted, label, brightness, contrast)
+    return Calibration(confidence, predicted == label, grid), images
+
+
+def _of_each_image(raw: dict[str, Any], key: str, images: int) -> NDArray[np.float64] | None:
+    if key not in raw:
+        return None
+    values = np.array(raw[key], dtype=np.float64)
+    if values.shape != (images,) or not np.isfinite(values).all():
+        raise ValueError(f"{key} of shape {values.shape} for {images} images")
+    return values
 
 
 def _read_certificates(facts: BundleFacts) -> tuple[Certificate, ...]:

@@ -47,10 +47,11 @@ class CascadeCertificates:
 
     def of(self, student: LoadedModel, teacher: LoadedModel, cascade: pb.Cascade) -> CascadeCertificate:
         """Raises BadRequest for a promise that makes no sense, NoCertificate with what it would take."""
+        student.require_valid_calibration()
         if cascade.goal not in GOALS:
             raise BadRequest(f"cascade.goal: {cascade.goal} is not known; 1 DISAGREEMENT, 2 WORSE or 3 ACCURACY")
         limit, delta = _share(cascade.limit or LIMIT, "limit"), _share(cascade.delta or DELTA, "delta")
-        asked = Asked(_identity(student), _identity(teacher), GOALS[cascade.goal], limit, delta)
+        asked = Asked(student.identity, teacher.identity, GOALS[cascade.goal], limit, delta)
         if asked not in self._kept:
             certificate = _certify(student, teacher, asked)
             while len(self._kept) >= MOST_KEPT:
@@ -103,10 +104,6 @@ def _calibration_set(model: LoadedModel) -> CalibrationSet:
     if model.bundle.calibration_set is None:
         raise NoCertificate(f"{model} was exported without a calibration set; no cascade can be certified with it")
     return model.bundle.calibration_set
-
-
-def _identity(model: LoadedModel) -> str:
-    return f"{model.facts.fingerprint}:{model.facts.precision}"
 
 
 def _share(value: float, name: str) -> float:

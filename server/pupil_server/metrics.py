@@ -55,6 +55,20 @@ class Metrics:
         self.cascade_routes = Counter(
             "pupil_cascade_routes", "Images of a cascade, by who answered and why.", ("route",), registry=r
         )
+        watched = (*model, "precision")
+        self.shadow_images = Counter(
+            "pupil_shadow_images", "Images shown to the teacher too, by what came of it.", ("outcome",), registry=r
+        )
+        self.disagreement = Gauge(
+            "pupil_disagreement", "Between which rates the teacher would differ.", (*watched, "bound"), registry=r
+        )
+        self.drift_evidence = Gauge(
+            "pupil_drift_evidence", "For changed traffic, as a logarithm.", (*watched, "kind"), registry=r
+        )
+        self.watch_alarm = Gauge("pupil_watch_alarm", "1 where a change is no chance.", (*watched, "kind"), registry=r)
+        self.certificates_valid = Gauge(
+            "pupil_certificates_valid", "0 where changed traffic made them lapse.", watched, registry=r
+        )
         self.pseudo_labels = Counter("pupil_pseudo_labels", "Pseudo-labels, by decision.", ("decision",), registry=r)
         self.front_info = Gauge("pupil_front_info", "1 for the front that serves.", ("front",), registry=r)
         self.loop_lag = Gauge("pupil_loop_lag_seconds", "How late the event loop woke up last.", registry=r)

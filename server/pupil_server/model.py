@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -15,9 +15,10 @@ from pupil_server.batching import Answer, Batcher
 from pupil_server.bundle import InputSize
 from pupil_server.call import Call
 from pupil_server.decoding import Decoder, count, pixels_array
-from pupil_server.errors import BadImage, BadRequest, NotFound, Unavailable
+from pupil_server.errors import BadImage, BadRequest, NoCertificate, NotFound, Unavailable
 from pupil_server.loading import Prepared
 from pupil_server.metrics import Metrics
+from pupil_server.priority import Priority
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.statistics import Statistics
 from pupil_server.watchdog import Watchdog
@@ -42,6 +43,8 @@ class LoadedModel:
         self.facts = self.bundle.facts
         self.max_batch = self.facts.largest_batch(settings.max_batch)
         self.retired = False
+        self.lapsed = ""  # why its certificates hold no more
+        self.watch: Callable[[NDArray[np.uint8], Sequence[bytes], NDArray[np.float32]], None] | None = None
         self.statistics: Statistics = beside.statistics if beside else Statistics()
         self._holders = 0
         self._let_go = asyncio.Event()
@@ -104,7 +107,7 @@ class LoadedModel:
         with self._door(number, call, files) as arrived:
             pixels, broken = await self._read(images, files, call)
             _refuse(broken, images)
-            return await self._submit(pixels, call, arrived), pixels
+            return await self._watched(pixels, call, arrived, files), pixels
 
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
@@ -114,13 +117,14 @@ class LoadedModel:
             if not len(pixels):
                 self.statistics.failed.add(time.monotonic() - arrived)
                 return None, broken
-            return await self._submit(pixels, call, arrived), broken
+            readable = [file for place, file in enumerate(files) if place not in broken] if broken else files
+            return await self._watched(pixels, call, arrived, readable), broken
 
     async def predict_pixels(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
         """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
         self._require_few(len(pixels))
         with self._door(len(pixels), call) as arrived:
-            return await self._submit(pixels, call, arrived)
+            return await self._watched(pixels, call, arrived)
 
     async def predict_beside(self, other: "LoadedModel", images: Images, call: Call) -> tuple[Answer, Answer]:
         """Both models' answers. Where they want the same pixels, those are read once, and one array feeds both."""
@@ -131,6 +135,19 @@ class LoadedModel:
             pixels, broken = await self._read(images, files, call)
             _refuse(broken, images)
             return await asyncio.gather(self._submit(pixels, call, arrived), other._submit(pixels, call, arrived))
+
+    def require_valid_calibration(self) -> None:
+        """Raises NoCertificate once the traffic is no longer like the calibration images."""
+        if self.lapsed:
+            raise NoCertificate(
+                f"{self}: its certificates have lapsed, because {self.lapsed}; calibrate it anew with labelled images "
+                "of today's traffic, or reset the watch: pupil models watch NAME --reset"
+            )
+
+    @property
+    def identity(self) -> str:
+        """Of the graph that answers."""
+        return f"{self.facts.fingerprint}:{self.facts.precision}"
 
     def sees_like(self, other: "LoadedModel") -> bool:
         """Whether both want the same pixels of an image."""
@@ -201,6 +218,15 @@ class LoadedModel:
         readable = [image for image in decoded if not isinstance(image, BadImage)]
         none = np.empty((0, size.height, size.width, size.channels), np.uint8)
         return np.stack(readable) if readable else none, broken
+
+    async def _watched(
+        self, pixels: NDArray[np.uint8], call: Call, arrived: float, files: Sequence[bytes] = ()
+    ) -> Answer:
+        """The answer, of which the watch hears where somebody waits for it: a pool is no traffic."""
+        answer = await self._submit(pixels, call, arrived)
+        if self.watch and call.priority is Priority.INTERACTIVE:
+            self.watch(pixels, files, answer.outputs.scores)
+        return answer
 
     async def _submit(self, pixels: NDArray[np.uint8], call: Call, arrived: float) -> Answer:
         call.require_time()

@@ -154,6 +154,7 @@ def certify(model: LoadedModel, plan: pb.LabelPlan) -> Certificate:
         return no_certificate(calibration, fingerprint=fingerprint)
     if plan.guarantee not in (pb.GUARANTEE_UNSPECIFIED, pb.GUARANTEE_PAC):
         raise BadRequest(f"plan.guarantee: {plan.guarantee} is not known; 1 PAC, 2 FDR, 3 FIXED or 4 NONE")
+    model.require_valid_calibration()
     precision = _share(plan.precision or PRECISION, "precision")
     delta = _share(plan.delta or DELTA, "delta")
     if calibration is None:
@@ -168,6 +169,7 @@ def certify_pool(
     model: LoadedModel, plan: pb.LabelPlan, confidence: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], Certificate]:
     """Which of the pool's images (M,) are accepted under FDR. Raises NoCertificate, BadRequest."""
+    model.require_valid_calibration()
     precision = _share(plan.precision or PRECISION, "precision")
     if model.bundle.calibration is None:
         raise NoCertificate(f"{model} was exported without a calibration set; nothing can be certified")

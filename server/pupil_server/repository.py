@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
 from pupil_proto.v1.inference_pb2 import ModelSpec
@@ -36,6 +36,10 @@ class Repository:
         self._leaving: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._looks = Looks()
         self._looking = asyncio.Lock()
+
+    def on_load(self, hear: Callable[[LoadedModel], None]) -> None:
+        """`hear` gets each model that is loaded from now on, before anybody can ask it."""
+        self._transitions.on_load = hear
 
     # What is there
 

@@ -19,6 +19,7 @@ from pupil_server.fronts import choose_front
 from pupil_server.gateway import Gateway
 from pupil_server.health import HealthHandlers
 from pupil_server.inference import InferenceHandlers
+from pupil_server.live.watch import Watches
 from pupil_server.loading import limits
 from pupil_server.metrics import Metrics
 from pupil_server.model_handlers import ModelHandlers
@@ -33,6 +34,7 @@ from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.tls import watched_certificates
 from pupil_server.tokens import Scope, Tokens
 from pupil_server.tracing import tracing_to
+from pupil_server.watch_handlers import WatchHandlers
 from pupil_server.watched import Watched
 from pupil_server.watching import watch
 
@@ -41,6 +43,7 @@ log = logging.getLogger("pupil.server")
 INFERENCE, MODELS = "pupil.v1.Inference", "pupil.v1.Models"
 HEALTH, REFLECTION = "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"
 BEAT = 0.5  # seconds between two beats of the loop
+SAVE = 30.0  # seconds between two writings of what the watch knows
 SILENT = 10.0  # seconds without a beat after which the loop counts as hung
 LINGER = 0.5  # seconds in which latecomers are still refused in words: grpcio cancels what arrives while it closes
 
@@ -53,6 +56,8 @@ class Server:
         self.metrics = Metrics()
         self._decoder = Decoder(limits(settings), threads=usable_cores(), metrics=self.metrics)
         self.repository = Repository(settings, self._decoder, self.metrics)
+        self.watches = Watches(settings, self.repository.use, self.metrics)
+        self.repository.on_load(self.watches.attach)
         certificates = watched_certificates(settings)
         tokens = Tokens(settings.tokens) if settings.tokens else None
         self._watched: list[Watched[Any]] = [each for each in (certificates, tokens and tokens.file) if each]
@@ -75,6 +80,7 @@ class Server:
         self._hung = ""
         self._heart: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._saver: asyncio.Task[None] | None = None
         self._operations: OperationsServer | None = None
         self.port = self.http_port = 0
 
@@ -96,6 +102,7 @@ class Server:
             self.port = await self._front.start(self.settings.host, self.settings.port)
             if self.settings.watch:
                 self._watcher = asyncio.create_task(watch(self.repository, self.settings.watch))
+            self._saver = asyncio.create_task(self._keep_saving())
         except BaseException:
             await self.stop()
             raise
@@ -110,13 +117,15 @@ class Server:
     async def stop(self) -> None:
         """Not serving, a pause for load balancers to notice, the calls in flight, then the rest."""
         was_ready, self._ready = self._ready, False
-        if self._watcher:
-            self._watcher.cancel()
+        for task in (self._watcher, self._saver):
+            if task:
+                task.cancel()
         if was_ready:
             await asyncio.sleep(self.settings.drain_delay)
             await self._dispatcher.drain(self.settings.drain_grace)
             await asyncio.sleep(LINGER)
         await self._front.stop(0)
+        await self.watches.close()
         await self.repository.close()
         self._decoder.close()
         if self._heart:
@@ -158,6 +167,11 @@ class Server:
             for watched in self._watched:
                 watched.look()
 
+    async def _keep_saving(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE)
+            await self.watches.save()
+
     def _look_for_hung_models(self) -> None:
         seconds, name = max(
             ((model.watchdog.longest(), str(model)) for model in self.repository.loaded()), default=(0, "")
@@ -183,6 +197,7 @@ class Server:
         inference = InferenceHandlers(self.repository, self.metrics, default_deadline=deadline)
         pseudo_label = PseudoLabelHandler(self.repository, self.metrics, default_deadline=deadline)
         models = ModelHandlers(self.repository)
+        watches = WatchHandlers(self.repository, self.watches)
         health = HealthHandlers(self.is_ready)
         i, m, h, r = inference_pb2, models_pb2, health_pb2, reflection_pb2
         pool = descriptor_pool(*(file.DESCRIPTOR for file in (i, m, h, r)))
@@ -198,6 +213,8 @@ class Server:
             Method(MODELS, "Load", m.LoadModelRequest, Scope.ADMIN, unary=models.load),
             Method(MODELS, "Unload", m.UnloadModelRequest, Scope.ADMIN, unary=models.unload),
             Method(MODELS, "SetAlias", m.SetAliasRequest, Scope.ADMIN, unary=models.set_alias),
+            Method(MODELS, "GetWatch", m.GetWatchRequest, Scope.ANY, unary=watches.get),
+            Method(MODELS, "ResetWatch", m.ResetWatchRequest, Scope.ADMIN, unary=watches.reset),
             Method(HEALTH, "Check", h.HealthCheckRequest, Scope.OPEN, unary=health.check),
             Method(HEALTH, "Watch", h.HealthCheckRequest, Scope.OPEN, server_stream=health.watch),
             Method(

@@ -48,6 +48,13 @@ class ServerSettings:
     drain_delay: float = 0.0  # seconds between "not serving" and the closed door: for load balancers to notice
     drain_grace: float = 30.0  # seconds for what is in flight
     watchdog: float = 60.0  # seconds that one batch may take before the server counts as hung; 0: any
+    drift: bool = False  # compare what students see with their calibration images
+    lapse: bool = True  # no certificates from a student whose traffic has changed
+    shadow: float = 0.0  # share of the students' images that their teachers see too
+    shadow_limit: float = 0.05  # share of disagreements that is an alarm
+    watch_state: Path | None = None  # a file; what the watch knows, across restarts
+    keep_disagreements: Path | None = None  # a folder, for rows of a labels file
+    keep_images: bool = False  # the pictures beside them
     log_format: str = "text"  # or json
     access_log: float = 0.0  # share of the answered calls that are logged; failures always are
     otlp_endpoint: str = ""  # of an OpenTelemetry collector; empty: no traces

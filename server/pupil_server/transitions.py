@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from pupil_proto.v1.models_pb2 import State
@@ -28,6 +29,7 @@ class Transitions:
         self._settings = settings
         self._decoder = decoder
         self._metrics = metrics
+        self.on_load: Callable[[LoadedModel], None] = lambda model: None  # before anybody can ask it
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     async def load(self, version: Version, name: str, number: int) -> LoadedModel:
@@ -41,7 +43,9 @@ class Transitions:
             self._show(version, name, number, State.STATE_FAILED)
             log.error("%s/%s is not loaded: %s", name, number, version.reason)
             raise
-        model = version.model = LoadedModel(prepared, self._settings, self._decoder, self._metrics)
+        model = LoadedModel(prepared, self._settings, self._decoder, self._metrics)
+        self.on_load(model)
+        version.model = model
         self._show(version, name, number, State.STATE_READY)
         self._show_device(model, 1)
         log.info("%s answers on %s, fingerprint %.12s", model, model.session.device, model.facts.fingerprint)

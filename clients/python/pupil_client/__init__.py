@@ -25,6 +25,7 @@ from pupil_client.results import (
     Prediction,
     PseudoLabel,
     ScoredClass,
+    Watch,
 )
 
 __all__ = [  # noqa: RUF022  # in order of use
@@ -39,6 +40,7 @@ __all__ = [  # noqa: RUF022  # in order of use
     "Certificate",
     "Comparison",
     "ModelInfo",
+    "Watch",
     "PupilError",
     "BadRequest",
     "NotFound",

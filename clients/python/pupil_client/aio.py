@@ -17,7 +17,7 @@ from pupil_client.connection import bearer, open_async_channel, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import PupilError, from_rpc
 from pupil_client.images import Image, Packer, is_one, many, raw_image
-from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel
+from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, Watch
 from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -235,6 +235,16 @@ class AsyncClient:
         """As `Client.set_alias`."""
         request = models_pb.SetAliasRequest(name=name, alias=alias, version=version or 0)
         await self._ask(self._models.SetAlias, request, tries=1)
+
+    async def watch(self, model: str) -> Watch:
+        """As `Client.watch`."""
+        request = models_pb.GetWatchRequest(model=messages.model_spec(model))
+        return messages.watch(await self._ask(self._models.GetWatch, request))
+
+    async def reset_watch(self, model: str) -> Watch:
+        """As `Client.reset_watch`."""
+        request = models_pb.ResetWatchRequest(model=messages.model_spec(model))
+        return messages.watch(await self._ask(self._models.ResetWatch, request, tries=1))
 
     async def health(self, model: str = "") -> bool:
         """As `Client.health`."""

@@ -11,7 +11,7 @@ import click
 from pupil_client.verbs import Verbs
 
 if TYPE_CHECKING:
-    from pupil_client import Client, Prediction
+    from pupil_client import Client, Prediction, Watch
 
 MODEL_HELP = "Name, name/version or name@alias."
 Decorated = Callable[..., Any]
@@ -190,6 +190,40 @@ def alias(
         raise click.UsageError("give a VERSION, or --remove")
     with connected(server, timeout, tls_ca) as client:
         client.set_alias(name, alias, version)
+
+
+@models.command(epilog="\b\nExample:\n  pupil models watch student --every 5")
+@click.argument("model")
+@click.option("--every", type=click.FloatRange(0.1), metavar="SECONDS", help="Look again, until interrupted.")
+@click.option("--reset", is_flag=True, help="Forget what was seen, and the alarms, first.")
+@AS_JSON
+@asks_a_server
+def watch(
+    model: str, every: float | None, reset: bool, as_json: bool, server: str, timeout: float, tls_ca: Path | None
+) -> None:
+    """What was seen of the traffic of MODEL, a student: how its teacher would differ, and what has changed."""
+    import time
+    from dataclasses import asdict
+
+    with connected(server, timeout, tls_ca) as client:
+        found = client.reset_watch(model) if reset else client.watch(model)
+        click.echo(json.dumps(asdict(found), ensure_ascii=False) if as_json else _watched(found))
+        while every:
+            time.sleep(every)
+            found = client.watch(model)
+            click.echo(json.dumps(asdict(found), ensure_ascii=False) if as_json else _watched(found))
+
+
+def _watched(found: "Watch") -> str:
+    """Each on a line of its own: what was compared, what was counted, what is the matter."""
+    low, high = found.disagreement
+    lines = [f"{found.model}/{found.version}: its teacher differs on {found.disagreed:,} of {found.compared:,} images, "
+             f"a rate of {low:.2%} to {high:.2%}; mean KL {found.mean_kl:.4f}"]  # fmt: skip
+    if found.evidence:
+        kinds = ", ".join(f"{kind} {evidence:+.1f}" for kind, evidence in found.evidence.items())
+        lines.append(f"evidence that {found.images:,} images are not like the calibration set: {kinds}")
+    lines += [f"ALARM: {alarm}" for alarm in found.alarms]
+    return "\n".join([*lines, *([f"certificates have lapsed: {found.lapsed}"] if found.lapsed else [])])
 
 
 @contextmanager

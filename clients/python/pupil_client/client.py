@@ -13,7 +13,7 @@ from pupil_client.connection import bearer, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import PupilError, from_rpc
 from pupil_client.images import Image, Packer, is_one, many, raw_image
-from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel
+from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, Watch
 from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -246,6 +246,17 @@ class Client:
         """Points `name@alias` at a loaded version; `None` removes the alias. Never tried twice."""
         request = models_pb.SetAliasRequest(name=name, alias=alias, version=version or 0)
         self._ask(self._models.SetAlias, request, tries=1)
+
+    def watch(self, model: str) -> Watch:
+        """What was seen of a student's traffic. Raises `NotFound` for a model that is not watched."""
+        return messages.watch(
+            self._ask(self._models.GetWatch, models_pb.GetWatchRequest(model=messages.model_spec(model)))
+        )
+
+    def reset_watch(self, model: str) -> Watch:
+        """Forgets that, and the alarms; never tried twice."""
+        request = models_pb.ResetWatchRequest(model=messages.model_spec(model))
+        return messages.watch(self._ask(self._models.ResetWatch, request, tries=1))
 
     def health(self, model: str = "") -> bool:
         """Whether the model, or without a name the server, answers requests now (`grpc.health.v1`)."""

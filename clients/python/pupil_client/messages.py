@@ -13,6 +13,7 @@ from pupil_client.results import (
     Prediction,
     PseudoLabel,
     ScoredClass,
+    Watch,
 )
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -216,6 +217,26 @@ def model_info(found: models_pb.ModelInfo) -> ModelInfo:
         max_batch_images=found.max_batch_images,
         nodes=dict(found.nodes),
         precisions=tuple(found.precisions),
+    )
+
+
+def watch(found: models_pb.Watch) -> Watch:
+    """What was seen of a student's traffic."""
+    return Watch(
+        model=found.model,
+        version=found.version,
+        precision=found.precision,
+        fingerprint=found.fingerprint,
+        teacher=found.teacher,
+        compared=found.compared,
+        disagreed=found.disagreed,
+        disagreement=(found.disagreement_low, found.disagreement_high),
+        mean_kl=found.mean_kl,
+        classes={each.label: (each.compared, each.agreed) for each in found.classes},
+        images=found.images,
+        evidence=dict(sorted(found.evidence.items())),
+        alarms=tuple(found.alarms),
+        lapsed=found.lapsed,
     )
 
 

@@ -112,3 +112,23 @@ class ModelInfo:
     max_batch_images: int
     nodes: dict[str, int]  # how many nodes of the graph really run on each device
     precisions: tuple[str, ...]  # that it answers in
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A student's traffic since it was first served, or since the watch was reset."""
+
+    model: str
+    version: int
+    precision: str
+    fingerprint: str
+    teacher: str  # fingerprint:precision of who was asked too; empty where nobody was yet
+    compared: int  # images of a random sample that the teacher saw too
+    disagreed: int  # of those
+    disagreement: tuple[float, float]  # with probability 0.95 the true rate lies between these at every moment
+    mean_kl: float  # KL(teacher || student) in nats
+    classes: dict[str, tuple[int, int]]  # compared and agreed, by the class that the student predicted
+    images: int  # of which the following was counted
+    evidence: dict[str, float]  # that the kinds are not as in the calibration images, as a logarithm
+    alarms: tuple[str, ...]  # what is beyond chance: agreement, or a kind
+    lapsed: str  # why the student's certificates do not hold any more; empty: they do

@@ -120,3 +120,66 @@ class ModelInfo(_message.Message):
     nodes: _containers.ScalarMap[str, int]
     precisions: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., classes: _Optional[_Iterable[str]] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., precision: _Optional[str] = ..., device: _Optional[str] = ..., fingerprint: _Optional[str] = ..., teacher: _Optional[str] = ..., certificates: _Optional[_Iterable[_Union[_inference_pb2.Certificate, _Mapping]]] = ..., created: _Optional[str] = ..., max_batch_images: _Optional[int] = ..., nodes: _Optional[_Mapping[str, int]] = ..., precisions: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetWatchRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _inference_pb2.ModelSpec
+    def __init__(self, model: _Optional[_Union[_inference_pb2.ModelSpec, _Mapping]] = ...) -> None: ...
+
+class ResetWatchRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _inference_pb2.ModelSpec
+    def __init__(self, model: _Optional[_Union[_inference_pb2.ModelSpec, _Mapping]] = ...) -> None: ...
+
+class Watch(_message.Message):
+    __slots__ = ("model", "version", "precision", "fingerprint", "teacher", "compared", "disagreed", "disagreement_low", "disagreement_high", "mean_kl", "classes", "images", "evidence", "alarms", "lapsed")
+    class EvidenceEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    TEACHER_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    DISAGREED_FIELD_NUMBER: _ClassVar[int]
+    DISAGREEMENT_LOW_FIELD_NUMBER: _ClassVar[int]
+    DISAGREEMENT_HIGH_FIELD_NUMBER: _ClassVar[int]
+    MEAN_KL_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    ALARMS_FIELD_NUMBER: _ClassVar[int]
+    LAPSED_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: int
+    precision: str
+    fingerprint: str
+    teacher: str
+    compared: int
+    disagreed: int
+    disagreement_low: float
+    disagreement_high: float
+    mean_kl: float
+    classes: _containers.RepeatedCompositeFieldContainer[ClassAgreement]
+    images: int
+    evidence: _containers.ScalarMap[str, float]
+    alarms: _containers.RepeatedScalarFieldContainer[str]
+    lapsed: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., precision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., teacher: _Optional[str] = ..., compared: _Optional[int] = ..., disagreed: _Optional[int] = ..., disagreement_low: _Optional[float] = ..., disagreement_high: _Optional[float] = ..., mean_kl: _Optional[float] = ..., classes: _Optional[_Iterable[_Union[ClassAgreement, _Mapping]]] = ..., images: _Optional[int] = ..., evidence: _Optional[_Mapping[str, float]] = ..., alarms: _Optional[_Iterable[str]] = ..., lapsed: _Optional[str] = ...) -> None: ...
+
+class ClassAgreement(_message.Message):
+    __slots__ = ("label", "compared", "agreed")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    AGREED_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    compared: int
+    agreed: int
+    def __init__(self, label: _Optional[str] = ..., compared: _Optional[int] = ..., agreed: _Optional[int] = ...) -> None: ...

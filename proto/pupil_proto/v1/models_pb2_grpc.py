@@ -59,6 +59,16 @@ class ModelsStub(object):
                 request_serializer=pupil__proto_dot_v1_dot_models__pb2.SetAliasRequest.SerializeToString,
                 response_deserializer=pupil__proto_dot_v1_dot_models__pb2.SetAliasResponse.FromString,
                 _registered_method=True)
+        self.GetWatch = channel.unary_unary(
+                '/pupil.v1.Models/GetWatch',
+                request_serializer=pupil__proto_dot_v1_dot_models__pb2.GetWatchRequest.SerializeToString,
+                response_deserializer=pupil__proto_dot_v1_dot_models__pb2.Watch.FromString,
+                _registered_method=True)
+        self.ResetWatch = channel.unary_unary(
+                '/pupil.v1.Models/ResetWatch',
+                request_serializer=pupil__proto_dot_v1_dot_models__pb2.ResetWatchRequest.SerializeToString,
+                response_deserializer=pupil__proto_dot_v1_dot_models__pb2.Watch.FromString,
+                _registered_method=True)
 
 
 class ModelsServicer(object):
@@ -100,6 +110,20 @@ class ModelsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetWatch(self, request, context):
+        """What was seen of a student's traffic, under --shadow and --drift.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetWatch(self, request, context):
+        """Forgets it, and the alarms; certificates that lapsed hold again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -127,6 +151,16 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.SetAlias,
                     request_deserializer=pupil__proto_dot_v1_dot_models__pb2.SetAliasRequest.FromString,
                     response_serializer=pupil__proto_dot_v1_dot_models__pb2.SetAliasResponse.SerializeToString,
+            ),
+            'GetWatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWatch,
+                    request_deserializer=pupil__proto_dot_v1_dot_models__pb2.GetWatchRequest.FromString,
+                    response_serializer=pupil__proto_dot_v1_dot_models__pb2.Watch.SerializeToString,
+            ),
+            'ResetWatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetWatch,
+                    request_deserializer=pupil__proto_dot_v1_dot_models__pb2.ResetWatchRequest.FromString,
+                    response_serializer=pupil__proto_dot_v1_dot_models__pb2.Watch.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -264,6 +298,60 @@ class Models(object):
             '/pupil.v1.Models/SetAlias',
             pupil__proto_dot_v1_dot_models__pb2.SetAliasRequest.SerializeToString,
             pupil__proto_dot_v1_dot_models__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pupil.v1.Models/GetWatch',
+            pupil__proto_dot_v1_dot_models__pb2.GetWatchRequest.SerializeToString,
+            pupil__proto_dot_v1_dot_models__pb2.Watch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetWatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pupil.v1.Models/ResetWatch',
+            pupil__proto_dot_v1_dot_models__pb2.ResetWatchRequest.SerializeToString,
+            pupil__proto_dot_v1_dot_models__pb2.Watch.FromString,
             options,
             channel_credentials,
             insecure,

@@ -105,7 +105,39 @@ _ModelsSetAliasType = typing_extensions.TypeVar(
     ],
 )
 
-class ModelsStub(typing.Generic[_ModelsListType, _ModelsGetType, _ModelsLoadType, _ModelsUnloadType, _ModelsSetAliasType]):
+_ModelsGetWatchType = typing_extensions.TypeVar(
+    '_ModelsGetWatchType',
+    grpc.UnaryUnaryMultiCallable[
+        pupil_proto.v1.models_pb2.GetWatchRequest,
+        pupil_proto.v1.models_pb2.Watch,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pupil_proto.v1.models_pb2.GetWatchRequest,
+        pupil_proto.v1.models_pb2.Watch,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pupil_proto.v1.models_pb2.GetWatchRequest,
+        pupil_proto.v1.models_pb2.Watch,
+    ],
+)
+
+_ModelsResetWatchType = typing_extensions.TypeVar(
+    '_ModelsResetWatchType',
+    grpc.UnaryUnaryMultiCallable[
+        pupil_proto.v1.models_pb2.ResetWatchRequest,
+        pupil_proto.v1.models_pb2.Watch,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pupil_proto.v1.models_pb2.ResetWatchRequest,
+        pupil_proto.v1.models_pb2.Watch,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pupil_proto.v1.models_pb2.ResetWatchRequest,
+        pupil_proto.v1.models_pb2.Watch,
+    ],
+)
+
+class ModelsStub(typing.Generic[_ModelsListType, _ModelsGetType, _ModelsLoadType, _ModelsUnloadType, _ModelsSetAliasType, _ModelsGetWatchType, _ModelsResetWatchType]):
     @typing.overload
     def __init__(self: ModelsStub[
         grpc.UnaryUnaryMultiCallable[
@@ -127,6 +159,14 @@ class ModelsStub(typing.Generic[_ModelsListType, _ModelsGetType, _ModelsLoadType
         grpc.UnaryUnaryMultiCallable[
             pupil_proto.v1.models_pb2.SetAliasRequest,
             pupil_proto.v1.models_pb2.SetAliasResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pupil_proto.v1.models_pb2.GetWatchRequest,
+            pupil_proto.v1.models_pb2.Watch,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pupil_proto.v1.models_pb2.ResetWatchRequest,
+            pupil_proto.v1.models_pb2.Watch,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -152,6 +192,14 @@ class ModelsStub(typing.Generic[_ModelsListType, _ModelsGetType, _ModelsLoadType
             pupil_proto.v1.models_pb2.SetAliasRequest,
             pupil_proto.v1.models_pb2.SetAliasResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            pupil_proto.v1.models_pb2.GetWatchRequest,
+            pupil_proto.v1.models_pb2.Watch,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            pupil_proto.v1.models_pb2.ResetWatchRequest,
+            pupil_proto.v1.models_pb2.Watch,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     List: _ModelsListType
@@ -170,6 +218,12 @@ class ModelsStub(typing.Generic[_ModelsListType, _ModelsGetType, _ModelsLoadType
 
     SetAlias: _ModelsSetAliasType
     """Points an alias at a loaded version, or removes it."""
+
+    GetWatch: _ModelsGetWatchType
+    """What was seen of a student's traffic, under --shadow and --drift."""
+
+    ResetWatch: _ModelsResetWatchType
+    """Forgets it, and the alarms; certificates that lapsed hold again."""
 
 ModelsAsyncStub: typing_extensions.TypeAlias = ModelsStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -191,6 +245,14 @@ ModelsAsyncStub: typing_extensions.TypeAlias = ModelsStub[
     grpc.aio.UnaryUnaryMultiCallable[
         pupil_proto.v1.models_pb2.SetAliasRequest,
         pupil_proto.v1.models_pb2.SetAliasResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pupil_proto.v1.models_pb2.GetWatchRequest,
+        pupil_proto.v1.models_pb2.Watch,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pupil_proto.v1.models_pb2.ResetWatchRequest,
+        pupil_proto.v1.models_pb2.Watch,
     ],
 ]
 
@@ -236,5 +298,21 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[pupil_proto.v1.models_pb2.SetAliasResponse, collections.abc.Awaitable[pupil_proto.v1.models_pb2.SetAliasResponse]]:
         """Points an alias at a loaded version, or removes it."""
+
+    @abc.abstractmethod
+    def GetWatch(
+        self,
+        request: pupil_proto.v1.models_pb2.GetWatchRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pupil_proto.v1.models_pb2.Watch, collections.abc.Awaitable[pupil_proto.v1.models_pb2.Watch]]:
+        """What was seen of a student's traffic, under --shadow and --drift."""
+
+    @abc.abstractmethod
+    def ResetWatch(
+        self,
+        request: pupil_proto.v1.models_pb2.ResetWatchRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pupil_proto.v1.models_pb2.Watch, collections.abc.Awaitable[pupil_proto.v1.models_pb2.Watch]]:
+        """Forgets it, and the alarms; certificates that lapsed hold again."""
 
 def add_ModelsServicer_to_server(servicer: ModelsServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -1,0 +1,38 @@
+"""What the watch knows, across restarts."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("pupil.live")
+
+MOST_STUDENTS = 256  # the newest; by fingerprint and precision
+
+
+def read_state(file: Path) -> dict[str, dict[str, Any]]:
+    """By student; nothing where there is no file. One that makes no sense is set aside as `<file>.broken`."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("not an object")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning("%s: not understood (%s); set aside, the watch begins anew", file, error)
+        file.replace(f"{file}.broken")
+        return {}
+    return found
+
+
+def write_state(file: Path, state: dict[str, dict[str, Any]]) -> None:
+    """Whole or not at all; what cannot be written is logged, and the file stays as it was."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    newest = dict(list(state.items())[-MOST_STUDENTS:])
+    try:
+        aside.write_text(json.dumps(newest) + "\n", encoding="utf-8")
+        aside.replace(file)
+    except OSError as error:
+        log.warning("%s: the watch cannot be saved (%s)", file, error.strerror)
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,146 @@
+"""One student under watch, and all of them."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pupil_server.errors import NotFound
+from pupil_server.live.agreement import Agreement
+from pupil_server.live.disagreements import Disagreements
+from pupil_server.live.drift import Drift
+from pupil_server.live.shadow import Sample, Shadow, Use
+from pupil_server.live.state import read_state, write_state
+from pupil_server.metrics import Metrics
+from pupil_server.model import LoadedModel
+from pupil_server.settings import ServerSettings
+
+log = logging.getLogger("pupil.live")
+
+KINDS = ("agreement", "brightness", "classes", "confidence", "contrast")
+
+
+class Watch:
+    """What is known of one student's traffic since it was first served, or since the watch was reset."""
+
+    def __init__(self, student: LoadedModel) -> None:
+        self.student = student
+        self.agreement = Agreement()
+        self.drift = Drift(student.bundle)
+
+    @property
+    def alarms(self) -> list[str]:
+        """Which of KINDS are beyond chance."""
+        return [*(["agreement"] if self.agreement.alarm else []), *sorted(self.drift.alarms)]
+
+    def to_dict(self) -> dict[str, Any]:
+        self.drift.count()
+        return {"agreement": self.agreement.to_dict(), "drift": self.drift.to_dict()}
+
+    def restore(self, plain: dict[str, Any]) -> None:
+        """Goes on from what `to_dict` gave. Raises LookupError, TypeError or ValueError where that makes no sense."""
+        self.agreement = Agreement.from_dict(plain["agreement"])
+        self.drift.restore(plain["drift"])
+
+
+class Watches:
+    """The watch over every loaded student that names a teacher."""
+
+    def __init__(self, settings: ServerSettings, use: Use, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._shadow = Shadow(settings.shadow, use, metrics) if settings.shadow else None
+        folder = settings.keep_disagreements
+        self._kept = Disagreements(folder, pictures=settings.keep_images) if folder else None
+        self._known = read_state(settings.watch_state) if settings.watch_state else {}
+        self._watched: dict[str, Watch] = {}
+
+    def attach(self, model: LoadedModel) -> None:
+        """Begins to watch a model that was just loaded, in each precision, or goes on where the state file ends."""
+        if model.facts.teacher is None or not (self._settings.drift or self._shadow):
+            return
+        self._let_go()
+        for student in model.in_each_precision():
+            watch = self._watched[student.identity] = Watch(student)
+            try:
+                if student.identity in self._known:
+                    watch.restore(self._known[student.identity])
+            except (LookupError, TypeError, ValueError) as error:
+                log.warning("%s: what was watched before is not understood (%s); it begins anew", student, error)
+                watch = self._watched[student.identity] = Watch(student)
+            self._show(watch)
+            student.watch = partial(self._saw, watch)
+
+    def of(self, student: LoadedModel) -> Watch:
+        """Raises NotFound for a model that is not watched."""
+        watch = self._watched.get(student.identity)
+        if watch is None:
+            raise NotFound(f"{student} is not watched; a student is that names a teacher, under --shadow or --drift")
+        watch.drift.count()
+        self._show(watch)
+        return watch
+
+    def reset(self, student: LoadedModel) -> Watch:
+        """Forgets what was seen, and the alarms. Raises NotFound."""
+        watch = self.of(student)
+        watch.agreement, watch.drift = Agreement(), Drift(student.bundle)
+        self._known.pop(student.identity, None)
+        self._show(watch)
+        return watch
+
+    async def save(self) -> None:
+        """Writes the state, where there is a place for it."""
+        if self._settings.watch_state:
+            self._let_go()
+            self._known |= {identity: watch.to_dict() for identity, watch in self._watched.items()}
+            await asyncio.to_thread(write_state, self._settings.watch_state, dict(self._known))
+
+    async def close(self) -> None:
+        if self._shadow:
+            await self._shadow.close()
+        await self.save()
+
+    def _let_go(self) -> None:
+        """Of unloaded students only the numbers stay."""
+        for identity, watch in list(self._watched.items()):
+            if watch.student.retired:
+                self._known[identity] = watch.to_dict()
+                del self._watched[identity]
+
+    def _saw(
+        self, watch: Watch, pixels: NDArray[np.uint8], files: Sequence[bytes], scores: NDArray[np.float32]
+    ) -> None:
+        """A request was answered. Nothing that goes wrong here reaches the caller."""
+        try:
+            if self._settings.drift and watch.drift.add(pixels, scores):
+                self._show(watch)
+            if self._shadow:
+                self._shadow.saw(watch.student, Sample(pixels, files, scores), partial(self._compared, watch))
+        except Exception:
+            log.exception("%s: the watch missed a request", watch.student)
+
+    async def _compared(self, watch: Watch, teacher: LoadedModel, sample: Sample, scores: NDArray[np.float32]) -> None:
+        if watch.agreement.teacher != teacher.identity:  # nothing that an older teacher said counts
+            watch.agreement = Agreement(teacher.identity)
+        agree = watch.agreement.add(sample.scores, scores, limit=self._settings.shadow_limit)
+        self._show(watch)
+        if self._kept and not agree.all():
+            await asyncio.to_thread(self._kept.add, watch.student, sample, scores, np.flatnonzero(~agree).tolist())
+
+    def _show(self, watch: Watch) -> None:
+        """What the watch found, in the metrics; and where the traffic has changed, to the certificates, which lapse."""
+        student, metrics = watch.student, self._metrics
+        labels = student.facts.model, str(student.facts.version), student.facts.precision
+        for bound, rate in zip(("low", "high"), watch.agreement.interval(), strict=True):
+            metrics.disagreement.labels(*labels, bound).set(rate)
+        for kind, evidence in watch.drift.evidence().items():
+            metrics.drift_evidence.labels(*labels, kind).set(evidence)
+        for kind in KINDS:
+            metrics.watch_alarm.labels(*labels, kind).set(kind in watch.alarms)
+        changed = sorted(watch.drift.alarms) if self._settings.lapse else []
+        student.lapsed = f"the {' and '.join(changed)} of its traffic changed" if changed else ""
+        metrics.certificates_valid.labels(*labels).set(not changed)
