@@ -182,6 +182,10 @@ def test_disagreements_are_kept_once_each_as_rows_of_a_labels_file(start, connec
     assert [row["label"] for row in rows] == [toolbox.classes[student[place]] for place in differ]
     assert rows[0]["classes"] == list(toolbox.classes)
     assert all((kept / row["image"]).read_bytes().startswith(b"\x89PNG") for row in rows)
+    review = tmp_path / "review.json"
+    asked = ["labels", "export", str(file), "--to", "label-studio", "--output", str(review)]
+    assert CliRunner().invoke(main, asked).exit_code == 0
+    assert len(json.loads(review.read_text())) == len(differ)
     with file.open("ab") as half:
         half.write(b'{"image": "a killed process left this')
     assert rows_after_two_rounds() == (file, rows)
