@@ -125,6 +125,8 @@ def test_calibration_json_holds_the_graphs_answers_and_a_grid_from_the_pool(
     assert said["label"] == labels.tolist()
     assert said["predicted"] == answers.predicted.tolist()
     np.testing.assert_allclose(said["confidence"], answers.confidence, atol=1e-6)
+    np.testing.assert_allclose(said["brightness"], pixels.mean(axis=(1, 2, 3)) / 255)
+    np.testing.assert_allclose(said["contrast"], pixels.std(axis=(1, 2, 3)) / 255)
     assert said["grid_from"] == "pool"
     assert 1 < len(said["grid"]) <= 20
     assert said["grid"] == sorted(set(said["grid"]), reverse=True)

@@ -13,6 +13,7 @@ LEVEL = 0.05  # the chance of a false alarm over the whole life of a stream, sha
 BINS = 10  # of equal mass among the calibration images
 MOST_HELD = 256  # images that wait to be counted together: one at a time would cost a small student its lead
 MOST_HELD_BYTES = 4_000_000
+ENOUGH = 56  # rows and columns: of a larger image so many are looked at, as at export
 
 Numbers = NDArray[np.float64]
 
@@ -41,9 +42,10 @@ class Drift:
         """Images (N, H, W, C) with their scores (N, K). They are counted some at a time; says whether now is one."""
         if not self._reference:
             return False
-        self._held.append((pixels, scores))
+        enough = looked_at(pixels)
+        self._held.append((enough, scores))
         self._held_images += len(pixels)
-        self._held_bytes += pixels.nbytes
+        self._held_bytes += enough.nbytes
         if self._held_images < MOST_HELD and self._held_bytes < MOST_HELD_BYTES:
             return False
         self.count()
@@ -79,6 +81,12 @@ class Drift:
         edges = self._edges[kind]
         places = np.searchsorted(edges, values, side="right")
         return np.bincount(places, minlength=len(edges) + 1).astype(np.float64)
+
+
+def looked_at(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Every n-th row and column (N, h, w, C) of images (N, H, W, C)."""
+    step = max(1, min(pixels.shape[1:3]) // ENOUGH)
+    return np.ascontiguousarray(pixels[:, ::step, ::step])
 
 
 def features(pixels: NDArray[np.uint8], scores: NDArray[np.float32]) -> dict[str, Numbers]:
