@@ -92,6 +92,7 @@ def contents(name: str, data: bytes) -> Damage:
         (calibration_with(confidence=[NAN] * 400), "NaN"),
         (calibration_with(grid=[INF]), "infinity"),
         (calibration_with(label=[1]), r"(1,) labels"),
+        (calibration_with(brightness=[0.5]), "brightness of shape (1,) for 400 images"),
         (calibration_with(label=[10**30] * 400), "not understood"),
         (calibration_with(confidence=1.0, label=1, predicted=1), "not understood"),
         (contents("calibration.json", b"[" * 200_000), "not understood"),
