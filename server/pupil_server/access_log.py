@@ -4,7 +4,7 @@ import logging
 import random
 
 from pupil_server.call import Call
-from pupil_server.errors import Code, PupilError, Unauthenticated
+from pupil_server.errors import Code, Unauthenticated
 from pupil_server.quotas import Bucket
 
 log = logging.getLogger("pupil.access")
@@ -19,7 +19,7 @@ class AccessLog:
         self._lines = Bucket(MOST_LINES, 10 * MOST_LINES)
         self._left_out = 0
 
-    def ended(self, call: Call, code: Code, seconds: float, error: PupilError | None) -> None:
+    def ended(self, call: Call, code: Code, seconds: float, error: BaseException | None) -> None:
         """Who called what, and how it ended. Errors' texts stay out: they may quote what was sent."""
         if code in (Code.OK, Code.CANCELLED) and random.random() >= self._share:
             return

@@ -1,6 +1,7 @@
 """One timer for many deadlines."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 NEVER = float("inf")
@@ -15,20 +16,19 @@ class Alarm:
 
     def __init__(self, *, pause: float = 0.0) -> None:
         self._pause = pause
-        self._loop = asyncio.get_running_loop()
         self._handle: asyncio.TimerHandle | None = None
         self._not_before = 0.0
         self.time = NEVER
 
-    def set(self, time: float, ring: Callable[[], None]) -> None:
-        """Calls `ring` at `time`, unless the alarm rings before."""
-        if time >= self.time:
+    def set(self, due: float, ring: Callable[[], None]) -> None:
+        """Calls `ring` at `due`, unless the alarm rings before."""
+        if due >= self.time:
             return
-        time = max(time, self._not_before)
-        if time < self.time:
+        due = max(due, self._not_before)
+        if due < self.time:
             self.clear()
-            self.time = time
-            self._handle = self._loop.call_at(time, self._go, ring)
+            self.time = due
+            self._handle = asyncio.get_running_loop().call_at(due, self._go, ring)
 
     def clear(self) -> None:
         if self._handle:
@@ -37,5 +37,5 @@ class Alarm:
 
     def _go(self, ring: Callable[[], None]) -> None:
         self._handle, self.time = None, NEVER
-        self._not_before = self._loop.time() + self._pause
+        self._not_before = time.monotonic() + self._pause
         ring()

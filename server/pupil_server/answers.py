@@ -18,19 +18,21 @@ def predictions(
     scores: NDArray[np.float32], classes: tuple[str, ...], *, top_k: int, everything: bool
 ) -> list[pb.Prediction]:
     """One message an image from `scores` (N, K): its `top_k` best classes (0 means 1), best first."""
-    top_k = min(top_k or 1, len(classes))
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
-    chosen = np.take_along_axis(scores, best, axis=1)
-    return [
-        pb.Prediction(
-            top=[
-                pb.ScoredClass(label=classes[index], index=index, score=score)
-                for index, score in zip(indices, values, strict=True)
-            ],
-            scores=row if everything else None,
-        )
-        for indices, values, row in zip(best.tolist(), chosen.tolist(), scores, strict=True)
-    ]
+    made = []
+    for row, places in enumerate(_best(scores, min(top_k or 1, len(classes)))):
+        prediction = pb.Prediction(scores=scores[row].tolist() if everything else None)
+        for place in places:
+            prediction.top.add(label=classes[place], index=place, score=scores.item(row, place))
+        made.append(prediction)
+    return made
+
+
+def _best(scores: NDArray[np.float32], top_k: int) -> list[list[int]]:
+    """The places of each row's largest scores, largest first; of equal ones the first comes first."""
+    if top_k == 1:
+        return [[place] for place in scores.argmax(axis=1).tolist()]  # a tenth of the time that sorting takes
+    best: list[list[int]] = (-scores).argsort(axis=1, kind="stable")[:, :top_k].tolist()
+    return best
 
 
 def certificate_message(certificate: Certificate) -> pb.Certificate:

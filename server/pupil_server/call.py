@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
@@ -46,14 +46,14 @@ class Call:
         if self.remaining() <= 0:
             raise DeadlineExceeded("the deadline passed before the work began")
 
-    @contextmanager
-    def charged(self, images: int) -> Iterator[Self]:
+    def charged(self, images: int) -> AbstractContextManager[Self]:
         """The same call with `images` charged to the quota once, however many models see them inside."""
-        if self.quota is None:
-            yield self
-        else:
-            with self.quota.charge(images):
-                yield replace(self, quota=None)
+        return self._charged(self.quota, images) if self.quota else nullcontext(self)
+
+    @contextmanager
+    def _charged(self, quota: Quota, images: int) -> Iterator[Self]:
+        with quota.charge(images):
+            yield replace(self, quota=None)
 
     async def paid(self, images: int) -> Self:
         """The same call with `images` paid for; waits until the quota has them, where a single call is refused."""

@@ -79,9 +79,10 @@ def pixels_array(pixels: Pixels, size: InputSize) -> NDArray[np.uint8]:
     if found != wanted:
         raise BadRequest(f"pixels: {_spell(found)}, the model wants {_spell(wanted)}; resize, or send encoded files")
     expected = pixels.count * size.height * size.width * size.channels
-    if len(pixels.data) != expected:
-        raise BadRequest(f"pixels: {len(pixels.data):,} bytes, {pixels.count} × {_spell(found)} take {expected:,}")
-    return np.frombuffer(pixels.data, dtype=np.uint8).reshape(pixels.count, *wanted)
+    data = pixels.data  # every look at it copies
+    if len(data) != expected:
+        raise BadRequest(f"pixels: {len(data):,} bytes, {pixels.count} × {_spell(found)} take {expected:,}")
+    return np.frombuffer(data, dtype=np.uint8).reshape(pixels.count, *wanted)
 
 
 def _spell(shape: tuple[int, int, int]) -> str:

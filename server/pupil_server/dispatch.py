@@ -5,11 +5,12 @@ the translation of errors are here, once.
 """
 
 import asyncio
+import functools
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 from pupil_server import logs
 from pupil_server.access_log import AccessLog
 from pupil_server.call import Call
+from pupil_server.deadlines import Deadlines
 from pupil_server.errors import BadRequest, Code, DeadlineExceeded, Overloaded, PupilError, Unavailable
 from pupil_server.metrics import Metrics
 from pupil_server.priority import asked_priority
@@ -48,13 +50,18 @@ class Method:
     server_stream: ServerStream | None = None
     both_streams: BothStreams | None = None
 
-    @property
+    @functools.cached_property
     def path(self) -> str:
         return f"{self.service}/{self.name}"
 
     @property
     def probe(self) -> bool:
         return self.scope is Scope.OPEN
+
+    @property
+    def ends(self) -> bool:
+        """Whether its calls end by themselves, so that a draining server waits for them."""
+        return self.server_stream is None
 
 
 @dataclass
@@ -94,19 +101,24 @@ class Dispatcher:
         self._awaited_calls = 0
         self._idle = asyncio.Event()  # no call is inside but those that never end by themselves
         self._idle.set()
+        self._deadlines = Deadlines()
+        metrics.in_flight.set_function(lambda: self._calls)
+        self._request_seconds = functools.cache(metrics.request_seconds.labels)
+        self._requests = functools.cache(metrics.requests.labels)
 
     async def unary(self, method: Method, request: bytes, call: Call) -> bytes:
         """The answer's bytes, or Failure."""
         assert method.unary is not None
-        with self._around(method, call), self._awaited():
-            async with call.limited():
-                answer = await method.unary(_parse(method, request), call)
+        with logs.About(call.id), _Visit(self, method, call), self._deadlines.limit(call.deadline):
+            self._admit(method, call)
+            answer = await method.unary(_parse(method, request), call)
             return answer.SerializeToString()
 
     async def server_stream(self, method: Method, request: bytes, call: Call) -> AsyncGenerator[bytes, None]:
         """The answers' bytes, one by one, or Failure."""
         assert method.server_stream is not None
-        with self._around(method, call):
+        with logs.About(call.id), _Visit(self, method, call):
+            self._admit(method, call)
             async with aclosing(method.server_stream(_parse(method, request), call)) as answers:
                 async for answer in answers:
                     yield answer.SerializeToString()
@@ -122,7 +134,8 @@ class Dispatcher:
                 self._authorize(method, call)  # once more: streams live long, and tokens are revoked
                 yield _parse(method, request)
 
-        with self._around(method, call), self._awaited():
+        with logs.About(call.id), _Visit(self, method, call):
+            self._admit(method, call)
             async with aclosing(method.both_streams(parsed(), call)) as answers:
                 async for answer in answers:
                     call.require_time()
@@ -135,51 +148,27 @@ class Dispatcher:
             async with asyncio.timeout(grace):
                 await self._idle.wait()
 
-    @contextmanager
-    def _around(self, method: Method, call: Call) -> Iterator[None]:
-        start, code, cause = time.perf_counter(), Code.OK, None
+    def came(self, method: Method, call: Call) -> None:
         if self._tracing:
             call.trace = self._tracing.begin(call)
         self._calls += 1
-        self._metrics.in_flight.set(self._calls)
-        with logs.About(call.id):
-            try:
-                self._admit(method, call)
-                yield
-            except PupilError as error:
-                code, cause = error.code, error
-                raise self.failure(error) from error
-            except Exception as error:
-                code, failure = Code.INTERNAL, _internal(method)
-                raise failure from error
-            except BaseException:  # the caller hung up
-                code = Code.CANCELLED
-                raise
-            finally:
-                self._calls -= 1
-                self._metrics.in_flight.set(self._calls)
-                self._ended(method, call, code, time.perf_counter() - start, cause)
-                cause = None  # its trace leads back here: a circle around the whole request
+        if method.ends:
+            self._awaited_calls += 1
+            self._idle.clear()
 
-    def _ended(self, method: Method, call: Call, code: Code, seconds: float, cause: PupilError | None) -> None:
-        self._metrics.requests.labels(method.path, code.name).inc()
-        self._metrics.request_seconds.labels(method.path).observe(seconds)
-        if self._access_log:
-            self._access_log.ended(call, code, seconds, cause)
-        if call.trace:
-            call.trace.end(code)
-
-    @contextmanager
-    def _awaited(self) -> Iterator[None]:
-        """Inside this, `drain` waits for the call."""
-        self._awaited_calls += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
+    def went(self, method: Method, call: Call, seconds: float, error: BaseException | None) -> None:
+        self._calls -= 1
+        if method.ends:
             self._awaited_calls -= 1
             if not self._awaited_calls:
                 self._idle.set()
+        code = _code(error)
+        self._requests(method.path, code.name).inc()
+        self._request_seconds(method.path).observe(seconds)
+        if self._access_log:
+            self._access_log.ended(call, code, seconds, error)
+        if call.trace:
+            call.trace.end(code)
 
     def _admit(self, method: Method, call: Call) -> None:
         if self._draining and not method.probe:
@@ -205,6 +194,35 @@ class Dispatcher:
         if isinstance(error, Overloaded):
             return Failure(error.code, str(error), {"retry-after-ms": str(max(1, round(error.retry_after * 1000)))})
         return Failure(error.code, str(error))
+
+
+class _Visit:
+    """One call inside: counted and timed, and what went wrong with it put into words for the wire."""
+
+    __slots__ = ("_call", "_dispatcher", "_method", "_start")
+
+    def __init__(self, dispatcher: Dispatcher, method: Method, call: Call) -> None:
+        self._dispatcher, self._method, self._call = dispatcher, method, call
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+        self._dispatcher.came(self._method, self._call)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._dispatcher.went(self._method, self._call, time.perf_counter() - self._start, error)
+        # Raised without a name: one would lead from its own trace back to it, a circle around the whole request.
+        if isinstance(error, PupilError):
+            raise self._dispatcher.failure(error) from error
+        if isinstance(error, Exception):
+            raise _internal(self._method) from error
+
+
+def _code(error: BaseException | None) -> Code:
+    if error is None:
+        return Code.OK
+    if isinstance(error, PupilError):
+        return error.code
+    return Code.INTERNAL if isinstance(error, Exception) else Code.CANCELLED  # the caller hung up
 
 
 def _parse(method: Method, request: bytes) -> Message:

@@ -80,19 +80,21 @@ class LoadedModel:
                 return model
         raise NotFound(f"{self} does not answer in precision {precision!r}; it answers in {', '.join(self.precisions)}")
 
-    @contextmanager
-    def hold(self) -> Iterator[Self]:
-        """Keeps the model alive while inside. Raises Unavailable once it is being unloaded."""
+    def hold(self) -> Self:
+        """`with model.hold():` keeps it alive while inside. Raises Unavailable once it is being unloaded."""
         if self.retired:
             raise Unavailable(f"{self} was unloaded; try again")
+        return self
+
+    def __enter__(self) -> Self:
         self._holders += 1
         self._let_go.clear()
-        try:
-            yield self
-        finally:
-            self._holders -= 1
-            if not self._holders:
-                self._let_go.set()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._holders -= 1
+        if not self._holders:
+            self._let_go.set()
 
     async def predict(self, images: Images, call: Call) -> Answer:
         """Logits and scores of every image of a request. Raises BadImage for the first that cannot be read."""

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, suppress
 
 from pupil_proto.v1.inference_pb2 import ModelSpec
 from pupil_proto.v1.models_pb2 import State
@@ -75,11 +75,9 @@ class Repository:
 
     # Who answers
 
-    @contextmanager
-    def use(self, spec: ModelSpec) -> Iterator[LoadedModel]:
+    def use(self, spec: ModelSpec) -> AbstractContextManager[LoadedModel]:
         """The model that `spec` means, kept alive while inside. Raises what `get` raises."""
-        with self.get(spec).hold() as model:
-            yield model
+        return self.get(spec).hold()
 
     def get(self, spec: ModelSpec) -> LoadedModel:
         """The loaded model that `spec` means; raises NotFound with the names that exist, or Unavailable."""
