@@ -7,6 +7,7 @@ which we rely on: Debian has put them into its 1.52, others have them from 1.61 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import _cffi_backend
 import cffi
 
 NAMES = (
@@ -20,11 +21,13 @@ DEFENCES = ("nghttp2_option_set_stream_reset_rate_limit", "nghttp2_option_set_ma
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 2, 3, 4, 6, 8
 END_STREAM = ACK = 0x1
 DATA_EOF, DATA_NO_END_STREAM = 0x1, 0x2
-NO_COPY = 0x2 | 0x4  # neither name nor value
+NO_COPY_NAME, NO_COPY = 0x2, 0x2 | 0x4  # neither name nor value
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 3, 4, 5, 6
 NO_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM = 0x0, 0x2, 0x8, 0xB
 ERR_DEFERRED, ERR_TEMPORAL, ERR_CALLBACK = -508, -521, -902
 
+# What FFI's methods of the same names call; some are called for every header of every request.
+from_handle, memmove, unpack = _cffi_backend.from_handle, _cffi_backend.memmove, _cffi_backend.unpack
 ffi: Any = cffi.FFI()
 ffi.cdef("""
 typedef struct nghttp2_session nghttp2_session;
@@ -102,6 +105,22 @@ def block(*headers: tuple[bytes, bytes]) -> Block:
         (name, value, len(plain[0]), len(plain[1]), NO_COPY) for (name, value), plain in zip(kept, headers, strict=True)
     ]
     return Block(ffi.new("nghttp2_nv[]", rows), len(rows), kept)
+
+
+class Form:
+    """Headers of which the last value differs from one use to the next. That one the library copies when it is used."""
+
+    def __init__(self, *headers: tuple[bytes, bytes], last: bytes) -> None:
+        self._block = block(*headers, (last, b""))
+        self._last = self._block.array[len(headers)]
+        self._last.flags = NO_COPY_NAME
+        self._value = b""
+
+    def filled(self, value: bytes) -> Block:
+        """To be submitted before the next one is."""
+        self._value = value  # kept until then
+        self._last.value, self._last.valuelen = ffi.from_buffer(value), len(value)
+        return self._block
 
 
 def _load(names: Iterable[str] = NAMES) -> Any:

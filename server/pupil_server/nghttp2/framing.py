@@ -32,6 +32,10 @@ class MessageReader:
 
     def feed(self, chunk: bytes) -> list[Message]:
         """The messages that `chunk` completes. Raises ProtocolViolation for an impossible prefix."""
+        if not self._prefix and len(chunk) >= PREFIX.size:
+            flag, length = PREFIX.unpack_from(chunk)
+            if flag <= 1 and PREFIX.size + length == len(chunk) and length <= self._max_bytes:
+                return [Message(flag == 1, chunk[PREFIX.size :])]  # one message, and all of it: what most chunks are
         view = memoryview(chunk)
         messages: list[Message] = []
         while True:

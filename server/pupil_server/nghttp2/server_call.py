@@ -10,7 +10,7 @@ from typing import Protocol
 from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure, Method
 from pupil_server.errors import Code, DeadlineExceeded, Overloaded, ProtocolViolation, PupilError
-from pupil_server.nghttp2.binding import CANCEL, Block, block
+from pupil_server.nghttp2.binding import CANCEL, Block, Form, block
 from pupil_server.nghttp2.framing import PREFIX, Message, MessageReader, framed, gunzip
 from pupil_server.nghttp2.limits import Limits
 from pupil_server.nghttp2.metadata import status_headers
@@ -22,6 +22,8 @@ HEADERS = (
     (b"grpc-accept-encoding", b"identity,gzip"),
 )
 ANSWER = block(*HEADERS)
+REQUEST_ID = b"x-request-id"
+SUCCESS = Form((b"grpc-status", b"0"), last=REQUEST_ID)
 AHEAD = 2**16  # bytes of answers that a stream may have waiting for its reader; then its handler waits
 
 
@@ -70,8 +72,7 @@ class ServerCall:
         self._ended = self._responded = self._finished = False
         self._task: asyncio.Task[None] | None = None
         self._since = time.monotonic()  # when it came, and from its first answer on when some of it was last taken
-        self._id = (b"x-request-id", call.id.encode())
-        self.trailers = block((b"grpc-status", b"0"), self._id)
+        self._failed: Block | None = None
 
     # What comes in
 
@@ -129,19 +130,23 @@ class ServerCall:
             self._left.set()
         return chunk, self._finished and not self._out
 
+    @property
+    def trailers(self) -> Block:
+        return self._failed or SUCCESS.filled(self._call.id.encode())
+
     def fail(self, failure: Failure) -> None:
         """Ends the call with this status, after what was answered already."""
         if self._finished:
             return
         self._finished = True
-        headers = [*status_headers(failure), self._id]
+        headers = [*status_headers(failure), (REQUEST_ID, self._call.id.encode())]
         if self._responded:
-            self.trailers = block(*headers)
+            self._failed = block(*headers)
             self._door.session.resume(self._number)
         else:
-            self.trailers = block(*HEADERS, *headers)  # and nothing else
+            self._failed = block(*HEADERS, *headers)  # and nothing else
             self._responded = True
-            self._door.session.respond(self._number, self.trailers, body=False)
+            self._door.session.respond(self._number, self._failed, body=False)
         if self._task and self._task is not asyncio.current_task():
             self._task.cancel()
         self._door.flush_soon()

@@ -24,7 +24,10 @@ from pupil_server.nghttp2.binding import (
     SETTINGS,
     Block,
     ffi,
+    from_handle,
     lib,
+    memmove,
+    unpack,
 )
 from pupil_server.nghttp2.limits import Limits
 
@@ -100,7 +103,7 @@ class Session:
         while size < AT_ONCE:
             written = lib.nghttp2_session_mem_send(session, out)
             if written > 0:
-                parts.append(ffi.unpack(out[0], written))
+                parts.append(unpack(out[0], written))
                 size += written
             elif self._answered:
                 self._stop_requests()
@@ -186,7 +189,7 @@ def _check(result: int) -> None:
 
 
 def _on_begin_headers(_: Any, frame: Any, handle: Any) -> int:
-    session: Session = ffi.from_handle(handle)
+    session: Session = from_handle(handle)
     session._headers, session._header_bytes = {}, 0
     return 0
 
@@ -194,16 +197,16 @@ def _on_begin_headers(_: Any, frame: Any, handle: Any) -> int:
 def _on_header(
     _: Any, frame: Any, name: Any, name_size: int, value: Any, value_size: int, flags: int, handle: Any
 ) -> int:
-    session: Session = ffi.from_handle(handle)
+    session: Session = from_handle(handle)
     session._header_bytes += name_size + value_size + 32
     if session._header_bytes <= session._most_header_bytes:
-        session._headers[ffi.unpack(name, name_size)] = ffi.unpack(value, value_size)
+        session._headers[unpack(name, name_size)] = unpack(value, value_size)
         return 0
     return 0 if session._header_bytes <= SHOUTING * session._most_header_bytes else ERR_TEMPORAL
 
 
 def _on_frame(_: Any, frame: Any, handle: Any) -> int:
-    session: Session = ffi.from_handle(handle)
+    session: Session = from_handle(handle)
     kind = frame.type
     if kind == DATA:
         if not frame.flags & END_STREAM:
@@ -225,15 +228,15 @@ def _on_frame(_: Any, frame: Any, handle: Any) -> int:
 
 
 def _on_data(_: Any, flags: int, number: int, data: Any, size: int, handle: Any) -> int:
-    session: Session = ffi.from_handle(handle)
+    session: Session = from_handle(handle)
     session._consumed += size
     if number in session.streams:
-        session.streams[number].received(ffi.unpack(data, size))
+        session.streams[number].received(unpack(data, size))
     return 0
 
 
 def _on_close(_: Any, number: int, error: int, handle: Any) -> int:
-    session: Session = ffi.from_handle(handle)
+    session: Session = from_handle(handle)
     session._unended.discard(number)
     stream = session.streams.pop(number, None)
     if stream:
@@ -242,10 +245,10 @@ def _on_close(_: Any, number: int, error: int, handle: Any) -> int:
 
 
 def _on_read(_: Any, number: int, buffer: Any, room: int, flags: Any, source: Any, handle: Any) -> int:
-    session: Session = ffi.from_handle(handle)
+    session: Session = from_handle(handle)
     stream = session.streams[number]
     chunk, last = stream.take(room)
-    ffi.memmove(buffer, chunk, len(chunk))
+    memmove(buffer, chunk, len(chunk))
     session.oddities -= 2  # the window updates that this may cost
     if last:
         flags[0] = DATA_EOF | DATA_NO_END_STREAM
