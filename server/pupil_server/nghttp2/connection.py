@@ -78,7 +78,8 @@ class Connection(asyncio.Protocol):
         ready, self._ready = self._ready, []
         for call in ready:
             call.begin()
-        self.flush_soon()
+        if self.session.has_news:
+            self.flush_soon()
 
     def begin_soon(self, call: ServerCall) -> None:
         """When all that was read has been looked at."""
@@ -196,8 +197,11 @@ class Connection(asyncio.Protocol):
         if self not in self.house.connections:
             return
         try:
-            while not self._choked and (data := self.session.outgoing()):
-                self._transport.write(data)
+            more = True
+            while more and not self._choked:
+                data, more = self.session.outgoing()
+                if data:
+                    self._transport.write(data)
         except ProtocolError as error:
             log.error("%s is cut off: %s", self._peer, error)
             self._transport.abort()

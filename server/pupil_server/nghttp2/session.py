@@ -97,8 +97,8 @@ class Session:
         if self._consumed:  # of the connection's window every byte is given back: one stream must not stop the others
             lib.nghttp2_session_consume_connection(self._session, self._consumed)
 
-    def outgoing(self) -> bytes:
-        """Some of what is to be sent now; nothing when that is all."""
+    def outgoing(self) -> tuple[bytes, bool]:
+        """Some of what is to be sent now, and whether there is more."""
         parts, size, session, out = [], 0, self._session, self._out
         while size < AT_ONCE:
             written = lib.nghttp2_session_mem_send(session, out)
@@ -109,8 +109,13 @@ class Session:
                 self._stop_requests()
             else:
                 _check(written)
-                break
-        return b"".join(parts)
+                return b"".join(parts), False
+        return b"".join(parts), True
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to be sent, or the session is over."""
+        return bool(lib.nghttp2_session_want_write(self._session)) or not lib.nghttp2_session_want_read(self._session)
 
     @property
     def over(self) -> bool:
