@@ -1,14 +1,16 @@
-"""What one request costs: ONNX Runtime alone, the barest grpcio server, and both fronts of ours, in one run.
+"""What one image costs: the barest code that does the work, the barest server on grpcio, and both fronts of ours.
 
 python benchmarks/serving.py
+python benchmarks/serving.py --server-core 1 --load-core 0 --photos FOLDER --peer triton=localhost:8001
 
-One raw 28×28 image a request, as pupil.v1 Classify, 1, 8 and 64 of them in flight on one connection. The load is
-h2load (Debian's nghttp2-client). The figure to compare is the server's CPU seconds per 1,000 requests: unlike requests
-a second it does not care who else uses the machine. Ratios are to the barest server of the same round.
+The load is h2load (Debian's nghttp2-client) on one connection. The figure to compare is the server's CPU seconds per
+1,000 images: unlike requests a second it does not care who else uses the machine. Whoever is compared is measured in
+turn, round by round; ratios are within a round, to the server or the loop that is named first in a table. A peer is any
+server of the Open Inference Protocol v2 with a model `student` like ours; its CPU cannot be seen from here.
 """
 
 import argparse
-import io
+import contextlib
 import json
 import os
 import re
@@ -18,210 +20,192 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import numpy as np
-import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
+from google.protobuf.message import Message
+from serving_alone import Timed, decodes, runs
+from serving_models import LARGE, SMALL, bundle
 
-from pupil_export.bundle import fingerprint, sha256
-from pupil_export.repository import write_bundle
+from pupil_proto.oip.v2 import infer_pb2 as oip
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_proto.v1.inference_pb2_grpc import InferenceStub
 
-IN_FLIGHT = (1, 8, 64)
-CLASSES = 10
-METHOD = "/pupil.v1.Inference/Classify"
 TICK = os.sysconf("SC_CLK_TCK")
+CLASSIFY, INFER = "/pupil.v1.Inference/Classify", "/inference.GRPCInferenceService/ModelInfer"
+BAREST = "barest grpcio"
+GRPCIO, NGHTTP2 = "pupil, grpcio", "pupil, nghttp2"
+PHOTOS = 16  # of the folder, spread over it
 
 
-def student() -> bytes:
-    """A convolutional net of the size that distillation leaves: two layers, 28×28 in, 10 classes out."""
-    random = np.random.default_rng(0)
+class Row(NamedTuple):
+    """One kind of request, so many of them in flight, and who is compared at it; ratios are to the first."""
 
-    def weights(name: str, *shape: int) -> object:
-        return numpy_helper.from_array(random.normal(0, 0.1, shape).astype(np.float32), name)
-
-    stride = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
-    nodes = [
-        helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("Conv", ["planes", "first"], ["a"], **stride),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("Conv", ["b", "second"], ["c"], **stride),
-        helper.make_node("Relu", ["c"], ["d"]),
-        helper.make_node("Flatten", ["d"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "last"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["scores"], axis=1),
-    ]
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 28, 28, 1])
-    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", CLASSES]) for n in ("logits", "scores")]
-    constants = [weights("first", 8, 1, 3, 3), weights("second", 16, 8, 3, 3), weights("last", 16 * 7 * 7, CLASSES)]
-    graph = helper.make_graph(nodes, "student", [images], outputs, constants)
-    return bytes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
-    )
+    name: str
+    in_flight: int
+    path: str
+    requests: list[Message]
+    alone: Timed
+    compared: tuple[str, ...]
+    images: int = 1  # of one request
+    share: float = 1.0  # of the requests that are asked for: large pictures need fewer
 
 
-def repository(folder: Path) -> Path:
-    """The student as a bundle that `pupil serve` takes; returns its graph."""
-    white = io.BytesIO()
-    Image.new("L", (28, 28), 255).save(white, "PNG")
-    scores = session(student()).run(["scores"], {"images": np.full((1, 28, 28, 1), 255, np.uint8)})[0][0].tolist()
-    golden = {"tolerance": 0.001, "images": [{"file": "white.png", "scores": scores}]}
-    files = {
-        "model.onnx": student(),
-        "golden/white.png": white.getvalue(),
-        "golden/golden.json": json.dumps(golden).encode(),
-    }
-    facts = {
-        "format": 1,
-        "model": "student",
-        "version": 1,
-        "created": "2026-01-01T00:00:00Z",
-        "classes": [str(digit) for digit in range(CLASSES)],
-        "input": {"height": 28, "width": 28, "channels": 1},
-        "resize": {"shortest_side": 28, "crop": "center", "interpolation": "bilinear"},
-        "precision": "fp32",
-        "temperature": 1.0,
-        "certificates": [],
-        "files": {name: sha256(content) for name, content in files.items()},
-    }
-    facts["fingerprint"] = fingerprint(facts)
-    write_bundle(folder / "student/1", {**files, "bundle.json": json.dumps(facts).encode()})
-    return folder / "student/1/model.onnx"
+class Server(NamedTuple):
+    address: str
+    pid: int = 0  # 0: a peer
 
 
-def session(graph: Path | bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+def classify(model: str, count: int, shape: tuple[int, int, int]) -> pb.ClassifyRequest:
+    height, width, channels = shape
+    data = np.random.default_rng(1).integers(0, 256, (count, *shape), np.uint8).tobytes()
+    pixels = pb.Pixels(data=data, count=count, height=height, width=width, channels=channels)
+    return pb.ClassifyRequest(model=pb.ModelSpec(name=model), images=pb.Images(pixels=pixels))
 
 
-def naive(graph: Path) -> None:
-    """What one writes in a first hour: 64 threads, and one run of the session a request."""
-    model = session(graph)
-
-    def classify(request: pb.ClassifyRequest, context: object) -> pb.ClassifyResponse:
-        pixels = request.images.pixels
-        images = np.frombuffer(pixels.data, np.uint8).reshape(pixels.count, 28, 28, 1)
-        (scores,) = model.run(["scores"], {"images": images})
-        best = int(scores[0].argmax())
-        top = pb.ScoredClass(label=str(best), index=best, score=scores[0, best])
-        return pb.ClassifyResponse(predictions=[pb.Prediction(top=[top])])
-
-    server = grpc.server(ThreadPoolExecutor(64))
-    handler = grpc.unary_unary_rpc_method_handler(
-        classify, pb.ClassifyRequest.FromString, pb.ClassifyResponse.SerializeToString
-    )
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("pupil.v1.Inference", {"Classify": handler}),)
-    )
-    print(json.dumps({"grpc": f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"}), flush=True)
-    server.start()
-    server.wait_for_termination()
+def infer(kind: str, shape: tuple[int, int, int]) -> oip.ModelInferRequest:
+    pixels = np.random.default_rng(1).integers(0, 256, (1, *shape), np.uint8)
+    raw = pixels.astype({"UINT8": np.uint8, "FP32": np.float32}[kind]).tobytes()
+    tensor = oip.ModelInferRequest.InferInputTensor(name="images", datatype=kind, shape=pixels.shape)
+    return oip.ModelInferRequest(model_name="student", inputs=[tensor], raw_input_contents=[raw])
 
 
-@contextmanager
-def running(command: list[str]) -> Iterator[tuple[int, str]]:
-    """The process and the address of a server that prints a line of JSON when it is ready."""
+def rows(small: Path, large: Path, photos: Path | None, peers: tuple[str, ...]) -> Iterator[Row]:
+    alone = {number: runs(small, SMALL, number) for number in (1, 8, 64)}
+    three, ours = (BAREST, GRPCIO, NGHTTP2), ("alone", GRPCIO, NGHTTP2)
+    for number, loop in alone.items():
+        yield Row("Classify, 28×28", number, CLASSIFY, [classify("student", 1, SMALL)], loop, three)
+        for kind in ("UINT8", "FP32"):
+            yield Row(f"KServe {kind}, 28×28", number, INFER, [infer(kind, SMALL)], loop, (*three, *peers))
+    many = runs(small, SMALL, 32)
+    yield Row("32 images a request, 28×28", 8, CLASSIFY, [classify("student", 32, SMALL)], many, ours, 32, 0.1)
+    best = runs(large, LARGE, 1, 8, 32)
+    yield Row("Classify, 224×224", 32, CLASSIFY, [classify("large", 1, LARGE)], best, ours, share=0.1)
+    if photos:
+        chosen = sorted(photos.iterdir())
+        files = [file.read_bytes() for file in chosen[:: max(1, len(chosen) // PHOTOS)][:PHOTOS]]
+        model = pb.ModelSpec(name="large")
+        requests = [pb.ClassifyRequest(model=model, images=pb.Images(encoded=[file])) for file in files]
+        yield Row("Classify, photographs", 32, CLASSIFY, requests, decodes(large, files), ours, share=0.1)
+
+
+def on_core(core: int | None) -> list[str]:
+    return [] if core is None else ["taskset", "-c", str(core)]
+
+
+@contextlib.contextmanager
+def running(command: list[str]) -> Iterator[Server]:
+    """A server that prints a line of JSON when it is ready."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process.pid, json.loads(process.stdout.readline())["grpc"]
+            yield Server(json.loads(process.stdout.readline())["grpc"], process.pid)
         finally:
             process.kill()
 
 
 def cpu_seconds(pid: int) -> float:
+    if not pid:
+        return float("nan")
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-def load(pid: int, address: str, body: Path, in_flight: int, requests: int) -> tuple[float, float]:
-    """CPU seconds of the server per 1,000 requests, and requests a second."""
-    command = ["h2load", "-c", "1", "-m", str(in_flight), "-n", str(requests), "-d", str(body)]
-    command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"http://{address}{METHOD}"]
-    before = cpu_seconds(pid)
-    out = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
-    found = re.search(r"([\d.]+) req/s.*?(\d+) succeeded", out, re.DOTALL)
-    if not found or int(found[2]) != requests:
-        raise SystemExit(f"{address}: not every request was answered:\n{out}")
-    return (cpu_seconds(pid) - before) / requests * 1000, float(found[1])
+def load(server: Server, row: Row, requests: int, prefix: list[str]) -> tuple[float, float]:
+    """CPU seconds of the server per 1,000 images, and images a second."""
+    cpu = seconds = 0.0
+    each = max(row.in_flight, requests // len(row.requests))
+    for request in row.requests:
+        with tempfile.NamedTemporaryFile() as body:
+            body.write(struct.pack(">BI", 0, request.ByteSize()) + request.SerializeToString())
+            body.flush()
+            command = [*prefix, "h2load", "-c", "1", "-m", str(row.in_flight), "-n", str(each), "-d", body.name]
+            command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+            before = cpu_seconds(server.pid)
+            url = f"http://{server.address}{row.path}"
+            out = subprocess.run([*command, url], capture_output=True, text=True, timeout=600, check=True).stdout
+        found = re.search(r"([\d.]+) req/s.*?(\d+) succeeded", out, re.DOTALL)
+        if not found or int(found[2]) != each:
+            raise SystemExit(f"{row.name}, {server.address}: not every request was answered:\n{out}")
+        cpu += cpu_seconds(server.pid) - before
+        seconds += each / float(found[1])
+    images = each * len(row.requests) * row.images
+    return cpu / images * 1000, images / seconds
 
 
-def alone(graph: Path, batch: int, images: int) -> tuple[float, float]:
-    """The same for ONNX Runtime without a server."""
-    model, pixels = session(graph), np.zeros((batch, 28, 28, 1), np.uint8)
-    for _ in range(50):
-        model.run(None, {"images": pixels})
-    cpu, start = time.process_time(), time.perf_counter()
-    for _ in range(images // batch):
-        model.run(None, {"images": pixels})
-    return (time.process_time() - cpu) / images * 1000, images / (time.perf_counter() - start)
+def require_same_answers(row: Row, servers: dict[str, Server]) -> None:
+    answers = set()
+    for name in {*row.compared} & {*servers}:
+        with grpc.insecure_channel(servers[name].address) as channel:
+            raw = channel.unary_unary(row.path)(row.requests[0].SerializeToString(), timeout=60)
+        if row.path == CLASSIFY:
+            answers.add(pb.ClassifyResponse.FromString(raw).predictions[0].top[0].label)
+        else:
+            scores = np.frombuffer(oip.ModelInferResponse.FromString(raw).raw_output_contents[-1], np.float32)
+            answers.add(str(scores.argmax()))
+    if len(answers) > 1:
+        raise SystemExit(f"{row.name}: the servers do not agree about one image: {answers}")
+
+
+def measure(row: Row, servers: dict[str, Server], rounds: int, requests: int, prefix: list[str]) -> None:
+    """Prints a line of the table for each who is compared."""
+    require_same_answers(row, servers)
+    requests = max(2 * row.in_flight, int(requests * row.share))
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in dict.fromkeys((*row.compared, "alone"))}
+    for turn in range(rounds + 1):
+        for name, measured in found.items():
+            one = row.alone(requests * row.images) if name == "alone" else load(servers[name], row, requests, prefix)
+            if turn:  # the first one warms
+                measured.append(one)
+    for name, measured in found.items():
+        cpu, rate = (statistics.median(column) for column in zip(*measured, strict=True))
+        first = row.compared[0]
+        ratios = [a / b if first != "alone" else b / a for (a, _), (b, _) in zip(measured, found[first], strict=True)]
+        print(
+            f"| {row.name} | {row.in_flight} | {name} | {cpu:.3f} | {statistics.median(ratios):.2f} "
+            f"| {min(ratios):.2f} to {max(ratios):.2f} | {rate:,.0f} |",
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=10_000, help="of one measurement")
+    parser.add_argument("only", nargs="*", help="rows whose names begin like this; all by default")
+    parser.add_argument("--requests", type=int, default=6000, help="of one measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--naive", type=Path, help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.naive:
-        return naive(chosen.naive)
+    parser.add_argument("--photos", type=Path, help="a folder of photographs")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=HOST:PORT")
+    parser.add_argument("--server-core", type=int, help="pins servers, and what runs without one")
+    parser.add_argument("--load-core", type=int, help="pins h2load")
+    asked = parser.parse_args()
     if not shutil.which("h2load"):
         raise SystemExit("h2load is not here; install Debian's nghttp2-client or Homebrew's nghttp2")
-    with tempfile.TemporaryDirectory() as made:
-        graph = repository(Path(made) / "repository")
-        body = Path(made) / "request"
-        pixels = pb.Pixels(data=bytes(range(196)) * 4, count=1, height=28, width=28, channels=1)
-        request = pb.ClassifyRequest(model=pb.ModelSpec(name="student"), images=pb.Images(pixels=pixels))
-        body.write_bytes(struct.pack(">BI", 0, request.ByteSize()) + request.SerializeToString())
-        python = sys.executable
-        serve = [python, "-m", "pupil_client", "serve", "--repository", str(Path(made) / "repository"), "--port", "0"]
+    if asked.server_core is not None:
+        os.sched_setaffinity(0, {asked.server_core})
+    peers = {name: Server(address) for name, _, address in (peer.partition("=") for peer in asked.peer)}
+    with tempfile.TemporaryDirectory() as made, contextlib.ExitStack() as stack:
+        repository = Path(made) / "repository"
+        small, large = bundle(repository, "student", SMALL), bundle(repository, "large", LARGE)
+        serve = [sys.executable, "-m", "pupil_client", "serve", "--repository", str(repository), "--port", "0"]
         serve += ["--http-port", "0", "--device", "cpu", "--threads", "1", "--max-batch", "64", "--front"]
-        servers = {
-            "barest grpcio": [python, __file__, "--naive", str(graph)],
-            "pupil, grpcio": [*serve, "grpcio"],
-            "pupil, nghttp2": [*serve, "nghttp2"],
+        models = str(Path(__file__).with_name("serving_models.py"))
+        commands = {
+            BAREST: [sys.executable, models, str(small)],
+            GRPCIO: [*serve, "grpcio"],
+            NGHTTP2: [*serve, "nghttp2"],
         }
-        for in_flight in IN_FLIGHT:
-            measure(servers, graph, body, request, in_flight, chosen.requests, chosen.rounds)
-
-
-def measure(
-    servers: dict[str, list[str]],
-    graph: Path,
-    body: Path,
-    request: pb.ClassifyRequest,
-    in_flight: int,
-    requests: int,
-    rounds: int,
-) -> None:
-    rows: dict[str, list[tuple[float, float]]] = {"ONNX Runtime alone": [], **{name: [] for name in servers}}
-    best = set()
-    for _ in range(rounds):
-        rows["ONNX Runtime alone"].append(alone(graph, in_flight, requests))
-        for name, command in servers.items():
-            with running(command) as (pid, address):
-                with grpc.insecure_channel(address) as channel:
-                    answer = InferenceStub(channel).Classify(request, timeout=20)
-                best.add(answer.predictions[0].top[0].label)
-                load(pid, address, body, in_flight, requests // 5)  # warm
-                rows[name].append(load(pid, address, body, in_flight, requests))
-    if len(best) > 1:
-        raise SystemExit(f"the servers do not agree about one image: {best}")
-    for name, measured in rows.items():
-        cpu, rate = (statistics.median(column) for column in zip(*measured, strict=True))
-        pairs = zip(measured, rows["barest grpcio"], strict=True)
-        ratio = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
-        print(f"{in_flight:3} in flight  {name:20} {cpu:.3f} CPU s/1,000  {ratio:5.2f} of barest  {rate:7,.0f} req/s")
+        servers = {
+            **{name: stack.enter_context(running(command)) for name, command in commands.items()},
+            **peers,
+        }
+        print("| | in flight | | CPU s per 1,000 images | ratio | from to | images/s |")
+        print("| --- | --: | --- | --: | --: | --- | --: |")
+        prefix = on_core(asked.load_core)
+        for row in rows(small, large, asked.photos, tuple(peers)):
+            if not asked.only or row.name.startswith(tuple(asked.only)):
+                measure(row, servers, asked.rounds, asked.requests, prefix)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,134 @@
+"""What benchmarks/serving.py serves: two nets as bundles, and the barest server on grpcio in front of the smaller one.
+
+python benchmarks/serving_models.py GRAPH serves it, and prints a line of JSON with its address.
+"""
+
+import io
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from pupil_export.bundle import fingerprint, sha256
+from pupil_export.repository import write_bundle
+from pupil_proto.oip.v2 import infer_pb2 as oip
+from pupil_proto.v1 import inference_pb2 as pb
+
+SMALL, LARGE = (28, 28, 1), (224, 224, 3)
+WIDTHS = {SMALL: (8, 16), LARGE: (16, 32, 64, 128, 256)}  # of convolutions, each of which halves the sides
+CLASSES = {SMALL: 10, LARGE: 1000}
+KINDS = {"UINT8": np.uint8, "FP32": np.float32}
+
+
+def net(shape: tuple[int, int, int]) -> bytes:
+    """A convolutional net of the size that distillation leaves: 0.3 million multiplications, or 60."""
+    random, nodes, constants = np.random.default_rng(0), [], []
+
+    def weights(name: str, *sides: int) -> str:
+        scale = np.sqrt(2 / np.prod(sides[1:]))
+        constants.append(numpy_helper.from_array(random.normal(0, scale, sides).astype(np.float32), name))
+        return name
+
+    nodes.append(helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT))
+    nodes.append(helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]))
+    last, channels = "planes", shape[2]
+    for layer, width in enumerate(WIDTHS[shape]):
+        kernel = weights(f"kernel{layer}", width, channels, 3, 3)
+        window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+        nodes.append(helper.make_node("Conv", [last, kernel], [f"conv{layer}"], **window))
+        nodes.append(helper.make_node("Relu", [f"conv{layer}"], [f"relu{layer}"]))
+        last, channels = f"relu{layer}", width
+    nodes.append(helper.make_node("GlobalAveragePool", [last], ["pooled"]))
+    nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"]))
+    nodes.append(helper.make_node("MatMul", ["flat", weights("last", channels, CLASSES[shape])], ["logits"]))
+    nodes.append(helper.make_node("Softmax", ["logits"], ["scores"], axis=1))
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", *shape])
+    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", CLASSES[shape]]) for n in ("logits", "scores")]
+    graph = helper.make_graph(nodes, "net", [images], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+def bundle(repository: Path, name: str, shape: tuple[int, int, int]) -> Path:
+    """The net as a bundle that `pupil serve` takes; returns its graph."""
+    graph, white = net(shape), io.BytesIO()
+    Image.new("RGB" if shape[2] == 3 else "L", shape[:2], "white").save(white, "PNG")
+    scores = session(graph).run(["scores"], {"images": np.full((1, *shape), 255, np.uint8)})[0][0].tolist()
+    files = {
+        "model.onnx": graph,
+        "golden/white.png": white.getvalue(),
+        "golden/golden.json": json.dumps(
+            {"tolerance": 0.001, "images": [{"file": "white.png", "scores": scores}]}
+        ).encode(),
+    }
+    facts = {
+        "format": 1,
+        "model": name,
+        "version": 1,
+        "created": "2026-01-01T00:00:00Z",
+        "classes": [str(number) for number in range(CLASSES[shape])],
+        "input": dict(zip(("height", "width", "channels"), shape, strict=True)),
+        "resize": {"shortest_side": round(shape[0] * 8 / 7), "crop": "center", "interpolation": "bilinear"},
+        "precision": "fp32",
+        "temperature": 1.0,
+        "certificates": [],
+        "files": {file: sha256(content) for file, content in files.items()},
+    }
+    facts["fingerprint"] = fingerprint(facts)
+    write_bundle(repository / name / "1", {**files, "bundle.json": json.dumps(facts).encode()})
+    return repository / name / "1/model.onnx"
+
+
+def session(graph: Path | bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def barest(graph: Path) -> None:
+    """What one writes in a first hour: 64 threads, and one run of the session a request."""
+    model = session(graph)
+
+    def classify(request: pb.ClassifyRequest, context: object) -> pb.ClassifyResponse:
+        pixels = request.images.pixels
+        images = np.frombuffer(pixels.data, np.uint8).reshape(pixels.count, *SMALL)
+        (scores,) = model.run(["scores"], {"images": images})
+        best = int(scores[0].argmax())
+        top = pb.ScoredClass(label=str(best), index=best, score=scores[0, best])
+        return pb.ClassifyResponse(predictions=[pb.Prediction(top=[top])])
+
+    def infer(request: oip.ModelInferRequest, context: object) -> oip.ModelInferResponse:
+        kind = KINDS[request.inputs[0].datatype]
+        images = np.frombuffer(request.raw_input_contents[0], kind).reshape(request.inputs[0].shape)
+        values = dict(
+            zip(("logits", "scores"), model.run(["logits", "scores"], {"images": images.astype(np.uint8)}), strict=True)
+        )
+        tensor = oip.ModelInferResponse.InferOutputTensor
+        outputs = [tensor(name=name, datatype="FP32", shape=rows.shape) for name, rows in values.items()]
+        raw = [rows.tobytes() for rows in values.values()]
+        return oip.ModelInferResponse(model_name=request.model_name, outputs=outputs, raw_output_contents=raw)
+
+    def handler(answer: Any, request: Any, response: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(answer, request.FromString, response.SerializeToString)
+
+    server = grpc.server(ThreadPoolExecutor(64))
+    table = {
+        "pupil.v1.Inference": {"Classify": handler(classify, pb.ClassifyRequest, pb.ClassifyResponse)},
+        "inference.GRPCInferenceService": {"ModelInfer": handler(infer, oip.ModelInferRequest, oip.ModelInferResponse)},
+    }
+    for service, handlers in table.items():
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    print(json.dumps({"grpc": f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"}), flush=True)
+    server.start()
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    barest(Path(sys.argv[1]))
