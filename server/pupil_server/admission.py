@@ -1,11 +1,14 @@
 """The door of one model's queue: bounded in images and in bytes, so that overload is an answer and not a crash."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pupil_server.errors import BadRequest, Overloaded
 from pupil_server.priority import Priority
 
-BULK_SHARE = 0.75  # of the places; the others stay free for interactive requests
+SHARE = 0.75  # of the places: what bulk may hold at most, and while bulk is kept waiting interactive requests too
+CLAIM = 1.0  # seconds beyond its retry-after for which bulk that was turned away counts as waiting
 
 
 @dataclass(slots=True)
@@ -59,14 +62,19 @@ class Admission:
     """Counts the images that were let in and are not answered yet, decoding and computing included.
 
     Their bytes are the files, as long as the request lives, and the pixels that become of them. Bulk may hold at most
-    three quarters of the places: however large a pool is, an interactive request finds room beside it.
+    three quarters of the places: however large a pool is, an interactive request finds room beside it. Once bulk was
+    turned away, interactive requests may not hold more either, until bulk is let in or does not come again.
     """
 
-    def __init__(self, *, max_images: int, max_bytes: int, image_bytes: int) -> None:
-        self._all = Places("", max_images, max_bytes)
-        bulk = Places("bulk ", max(1, int(max_images * BULK_SHARE)), int(max_bytes * BULK_SHARE))
-        self._for_interactive, self._for_bulk = (self._all,), (bulk, self._all)
+    def __init__(
+        self, *, max_images: int, max_bytes: int, image_bytes: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        share = max(1, int(max_images * SHARE)), int(max_bytes * SHARE)
+        self._all, self._interactive = Places("", max_images, max_bytes), Places("interactive ", *share)
+        self._for_interactive, self._for_bulk = (self._interactive, self._all), (Places("bulk ", *share), self._all)
         self._image_bytes = image_bytes
+        self._clock = clock
+        self._bulk_waits_until = 0.0
         self.seconds_per_image = 0.001  # follows what is measured; only the hint to come back later depends on it
 
     @property
@@ -80,11 +88,29 @@ class Admission:
     def admit(self, images: int, file_bytes: int = 0, priority: Priority = Priority.INTERACTIVE) -> Hold:
         """`with admit(…):` holds places for the images. Raises BadRequest or Overloaded where there are none."""
         held = images * self._image_bytes + file_bytes
-        places = self._for_bulk if priority is Priority.BULK else self._for_interactive
-        for some in places:
+        retry_after = max(0.01, self.images * self.seconds_per_image)
+        if priority is Priority.BULK:
+            return self._admit_bulk(images, held, retry_after)
+        if not self._all.has(images, held):
+            raise self._all.refusal(images, held, retry_after=retry_after)
+        if self._bulk_waits_until and not self._interactive.has(images, held) and self._bulk_waits():
+            raise Overloaded(
+                "the places that are left are kept for bulk, which waits; try again", retry_after=retry_after
+            )
+        return Hold(self._for_interactive, images, held)
+
+    def _admit_bulk(self, images: int, held: int, retry_after: float) -> Hold:
+        for some in self._for_bulk:
             if not some.has(images, held):
-                raise some.refusal(images, held, retry_after=max(0.01, self.images * self.seconds_per_image))
-        return Hold(places, images, held)
+                self._bulk_waits_until = self._clock() + retry_after + CLAIM
+                raise some.refusal(images, held, retry_after=retry_after)
+        self._bulk_waits_until = 0.0
+        return Hold(self._for_bulk, images, held)
+
+    def _bulk_waits(self) -> bool:
+        if self._clock() >= self._bulk_waits_until:
+            self._bulk_waits_until = 0.0
+        return self._bulk_waits_until > 0
 
     def measured(self, images: int, seconds: float) -> None:
         """One batch took this long."""

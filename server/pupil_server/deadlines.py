@@ -58,7 +58,9 @@ class Limit:
             self.passed = True
             self._task.cancel()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._deadlines.remove(self)
         # Where somebody else has cancelled the task as well, that is what it hears.
         if self.passed and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:

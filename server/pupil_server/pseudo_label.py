@@ -42,18 +42,21 @@ class PseudoLabelHandler:
     async def pseudo_label(
         self, requests: AsyncIterator[pb.PseudoLabelRequest], call: Call
     ) -> AsyncGenerator[pb.PseudoLabelResponse, None]:
-        """One model for the whole stream: a certificate is bound to its fingerprint. A pool of images can wait."""
+        """One model for the whole stream, even where another takes over: a certificate is bound to its fingerprint.
+
+        A pool of images can wait.
+        """
         call = dataclasses.replace(call, priority=Priority.BULK)
         first = await anext(requests, None)
         if first is None or not first.HasField("plan"):
             raise BadRequest("plan: missing; the first request of the stream carries it")
-        plan, model = first.plan, self._repository.get(first.plan.model)
-        rest = _with_images(first, requests)
+        plan, rest = first.plan, _with_images(first, requests)
         as_a_whole = plan.guarantee == pb.GUARANTEE_FDR
         label = self._label_as_a_whole if as_a_whole else self._label_one_by_one
-        async with aclosing(label(model, plan, rest, call)) as responses:
-            async for response in responses:
-                yield response
+        with self._repository.use(plan.model) as model:
+            async with aclosing(label(model, plan, rest, call)) as responses:
+                async for response in responses:
+                    yield response
 
     async def _label_one_by_one(
         self, model: LoadedModel, plan: pb.LabelPlan, requests: AsyncIterator[pb.PseudoLabelRequest], call: Call
@@ -120,8 +123,7 @@ class PseudoLabelHandler:
 async def _label(
     model: LoadedModel, request: pb.PseudoLabelRequest, plan: pb.LabelPlan, call: Call
 ) -> pb.PseudoLabelResponse:
-    with model.hold():
-        answer, broken = await _predict_when_there_is_room(model, request.images, call)
+    answer, broken = await _predict_when_there_is_room(model, request.images, call)
     scores = answer.outputs.scores if answer else np.empty((0, len(model.facts.classes)), np.float32)
     readable = iter(predictions(scores, model.facts.classes, top_k=1, everything=plan.scores))
     labels = [

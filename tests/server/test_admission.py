@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 
 from pupil_server.admission import Admission
@@ -53,6 +55,38 @@ def test_interactive_requests_may_have_every_place_and_bulk_waits_then() -> None
     admission = Admission(max_images=100, max_bytes=10_000, image_bytes=10)
     with admission.admit(100), pytest.raises(Overloaded, match="100 of at most 100 images"):
         admission.admit(1, priority=BULK)
+
+
+def test_bulk_finds_places_however_many_interactive_requests_are_at_the_door() -> None:
+    """A closed loop for ever: as soon as an interactive request leaves, the next one takes its places."""
+    now = 0.0
+    admission = Admission(max_images=100, max_bytes=10_000, image_bytes=10, clock=lambda: now)
+    inside = [admission.admit(10) for _ in range(10)]
+    for hold in inside:
+        hold.__enter__()
+    let_in = 0
+    for _ in range(100):
+        now += 0.01
+        inside.pop(0).__exit__()
+        with contextlib.suppress(Overloaded):
+            while True:
+                inside.append(admission.admit(10))
+                inside[-1].__enter__()
+        with contextlib.suppress(Overloaded), admission.admit(10, priority=BULK):
+            let_in += 1
+    assert 30 <= let_in <= 70  # they take turns
+
+
+def test_places_that_bulk_waited_for_are_everybodys_again_once_it_does_not_come() -> None:
+    now = 0.0
+    admission = Admission(max_images=100, max_bytes=10_000, image_bytes=10, clock=lambda: now)
+    with admission.admit(100), pytest.raises(Overloaded) as refused:
+        admission.admit(1, priority=BULK)
+    with admission.admit(70), pytest.raises(Overloaded, match="the places that are left are kept for bulk"):
+        admission.admit(30)
+    now = refused.value.retry_after + 2.0
+    with admission.admit(70), admission.admit(30):
+        pass
 
 
 def test_who_is_turned_away_is_told_to_come_back_when_the_queue_will_be_empty() -> None:

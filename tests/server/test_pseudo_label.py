@@ -1,10 +1,13 @@
 import json
+import queue
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
 import pytest
 
 from pupil_proto.v1 import inference_pb2 as pb
+from pupil_proto.v1 import models_pb2
 
 PATIENCE = 20.0
 STUDENT = pb.ModelSpec(name="student")
@@ -147,3 +150,38 @@ def test_a_stream_without_images_is_answered_by_the_certificate_alone(stubs, gua
     assert list(response.labels) == []
     assert (response.certificate.guarantee, response.certificate.calibration) == (guarantee, 400)
     assert response.certificate.fingerprint == response.answered_by.fingerprint
+
+
+def test_a_stream_ends_with_the_version_that_it_began_with_though_another_takes_over(
+    start, connect, toolbox, repository, becomes
+) -> None:
+    toolbox.write_bundle(repository, "student", 2, seed=5)
+    pixels = toolbox.random_pixels(8, seed=3)
+    images: queue.Queue[pb.Images | None] = queue.Queue()
+    plan = pb.LabelPlan(model=pb.ModelSpec(name="student", version=1), guarantee=pb.GUARANTEE_NONE)
+
+    def requests():
+        yield pb.PseudoLabelRequest(plan=plan)
+        while (sent := images.get(timeout=PATIENCE)) is not None:
+            yield pb.PseudoLabelRequest(images=sent)
+
+    with start() as server, ThreadPoolExecutor(1) as threads:
+        stubs = connect(server.address)
+        stubs.models.Load(models_pb2.LoadModelRequest(name="student", version=1), timeout=PATIENCE)
+        labels = stubs.inference.PseudoLabel(requests(), timeout=PATIENCE)
+        images.put(encoded(toolbox, pixels[:4]))
+        answers = [next(labels)]
+        swap = threads.submit(stubs.models.Load, models_pb2.LoadModelRequest(name="student"), timeout=PATIENCE)
+        newest = models_pb2.GetModelRequest(model=STUDENT)
+        becomes(lambda: stubs.models.Get(newest, timeout=PATIENCE).version == 2)
+        images.put(encoded(toolbox, pixels[4:]))
+        answers.append(next(labels))
+        images.put(None)
+        assert list(labels) == []
+        assert swap.result(PATIENCE).version == 2
+        listed = stubs.models.List(models_pb2.ListModelsRequest(), timeout=PATIENCE).models
+    assert [answer.answered_by.version for answer in answers] == [1, 1]
+    found = [label.prediction.top[0].index for answer in answers for label in answer.labels]
+    assert found == toolbox.linear_scores(pixels, seed=2).argmax(axis=1).tolist()
+    states = {info.version: info.state for info in listed if info.name == "student"}
+    assert states == {1: models_pb2.STATE_UNLOADED, 2: models_pb2.STATE_READY}
