@@ -13,10 +13,11 @@ import grpc
 
 from pupil_client import health, messages
 from pupil_client.client import LOAD_SECONDS
+from pupil_client.coalescing import Coalescer, Question
 from pupil_client.connection import bearer, open_async_channel, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import PupilError, from_rpc
-from pupil_client.images import Image, Packer, is_one, many, raw_image
+from pupil_client.images import Image, Packer, RawImage, is_one, many, raw_image
 from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, Watch
 from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
@@ -35,6 +36,9 @@ class AsyncClient:
     Streams run in a thread of their own, on a second channel: grpc.aio says INTERNAL instead of a stream's status
     when a write fails while the server ends it (grpc/grpc#36066).
 
+    With `coalesce`, single images that are asked about within one turn of the loop travel in one request: for programs
+    with many tasks that each have one image. An answer's `queue_seconds` is then the request's.
+
     async with AsyncClient("localhost:50051") as client:
         print((await client.classify(Path("cat.jpg"), model="student")).label)
     """
@@ -49,6 +53,7 @@ class AsyncClient:
         tls: bool | Path = False,
         certificate: Path | None = None,
         key: Path | None = None,
+        coalesce: bool = False,
     ) -> None:
         asyncio.get_running_loop()
         self.address = address
@@ -61,6 +66,7 @@ class AsyncClient:
         self._inference = InferenceStub(self._channel)
         self._streams = InferenceStub(self._stream_channel)
         self._models = ModelsStub(self._channel)
+        self._coalescer = Coalescer(self._classify) if coalesce else None
         self._check = self._channel.unary_unary(health.CHECK, health.health_request, health.is_serving)
 
     async def __aenter__(self) -> "AsyncClient":
@@ -111,10 +117,16 @@ class AsyncClient:
         timeout: float | None = None,
     ) -> Prediction | list[Prediction]:
         """As `Client.classify`."""
-        request = messages.classify_request(many(images), model=model, top_k=top_k, scores=scores, cascade=cascade)
-        answer = await self._ask(self._inference.Classify, request, timeout)
-        found = messages.predictions(answer, len(many(images)))
+        question, asked = Question(model, top_k, scores, cascade, timeout), list(map(raw_image, many(images)))
+        if self._coalescer and is_one(images):
+            return await self._coalescer.ask(question, asked[0])
+        found = await self._classify(question, asked)
         return found[0] if is_one(images) else found
+
+    async def _classify(self, question: Question, images: list[RawImage]) -> list[Prediction]:
+        model, top_k, scores, cascade, timeout = question
+        request = messages.classify_request(images, model=model, top_k=top_k, scores=scores, cascade=cascade)
+        return messages.predictions(await self._ask(self._inference.Classify, request, timeout), len(images))
 
     async def classify_stream(
         self,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pupil_client.errors import BadRequest, PupilError, ServerError, from_stream
-from pupil_client.images import Image, images_message, raw_image
+from pupil_client.images import Image, RawImage, images_message, raw_image
 from pupil_client.results import (
     AnsweredBy,
     Cascade,
@@ -52,12 +52,12 @@ def _whole_number(model: str, version: str) -> int:
     return int(version)
 
 
-def _images(images: Sequence[Image]) -> pb.Images:
-    return images_message([raw_image(image) for image in images])
+def _images(images: Sequence[Image | RawImage]) -> pb.Images:
+    return images_message([image if isinstance(image, RawImage) else raw_image(image) for image in images])
 
 
 def classify_request(
-    images: Sequence[Image], *, model: str, top_k: int, scores: bool, cascade: Cascade | None = None
+    images: Sequence[Image | RawImage], *, model: str, top_k: int, scores: bool, cascade: Cascade | None = None
 ) -> pb.ClassifyRequest:
     """The best `top_k` classes of a few images, in a cascade by `model` or its teacher."""
     request = pb.ClassifyRequest(model=model_spec(model), images=_images(images), top_k=top_k, scores=scores)
