@@ -1,5 +1,5 @@
 # Each target sets itself up: a .venv, uv in it, the locked packages, the project. A second run does none of that again.
-.PHONY: setup demo check test gpu-check proto lock image
+.PHONY: setup demo check test bench gpu-check proto lock image
 PYTHON ?= python3
 UV := .venv/bin/uv
 STAMP := .venv/.ready
@@ -23,6 +23,10 @@ check: setup  ## ruff and mypy --strict
 
 test: setup  ## every test
 	GOMP_SPINCOUNT=1000 .venv/bin/pytest
+
+BENCH ?=
+bench: setup  ## what an image costs in each front, beside the barest code; BENCH="--server-core 1 --photos FOLDER"
+	.venv/bin/python benchmarks/serving.py $(BENCH)
 
 BUNDLES ?= $(wildcard repository/*/*)
 gpu-check: setup  ## a GPU's answers, places and speed, for BUNDLES="repository/student/1 …"; skipped without one
