@@ -93,7 +93,7 @@ class Admission:
             return self._admit_bulk(images, held, retry_after)
         if not self._all.has(images, held):
             raise self._all.refusal(images, held, retry_after=retry_after)
-        if self._bulk_waits_until and not self._interactive.has(images, held) and self._bulk_waits():
+        if not self._interactive.has(images, held) and self._clock() < self._bulk_waits_until:
             raise Overloaded(
                 "the places that are left are kept for bulk, which waits; try again", retry_after=retry_after
             )
@@ -106,11 +106,6 @@ class Admission:
                 raise some.refusal(images, held, retry_after=retry_after)
         self._bulk_waits_until = 0.0
         return Hold(self._for_bulk, images, held)
-
-    def _bulk_waits(self) -> bool:
-        if self._clock() >= self._bulk_waits_until:
-            self._bulk_waits_until = 0.0
-        return self._bulk_waits_until > 0
 
     def measured(self, images: int, seconds: float) -> None:
         """One batch took this long."""

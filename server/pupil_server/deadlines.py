@@ -34,18 +34,18 @@ class Deadlines:
         now = time.monotonic()
         for limit in self._limits:
             if limit.deadline <= now:
-                limit.pass_()
-        deadlines = (limit.deadline for limit in self._limits if not limit.passed)
+                limit.expire()
+        deadlines = (limit.deadline for limit in self._limits if not limit.expired)
         self._alarm.set(min(deadlines, default=NEVER), self._look)
 
 
 class Limit:
     """One deadline, over the task that enters it."""
 
-    __slots__ = ("_cancelling", "_deadlines", "_task", "deadline", "passed")
+    __slots__ = ("_cancelling", "_deadlines", "_task", "deadline", "expired")
 
     def __init__(self, deadlines: Deadlines, deadline: float) -> None:
-        self._deadlines, self.deadline, self.passed = deadlines, deadline, False
+        self._deadlines, self.deadline, self.expired = deadlines, deadline, False
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -53,9 +53,9 @@ class Limit:
         self._task, self._cancelling = task, task.cancelling()
         self._deadlines.add(self)
 
-    def pass_(self) -> None:
-        if not self.passed:
-            self.passed = True
+    def expire(self) -> None:
+        if not self.expired:
+            self.expired = True
             self._task.cancel()
 
     def __exit__(
@@ -63,5 +63,5 @@ class Limit:
     ) -> None:
         self._deadlines.remove(self)
         # Where somebody else has cancelled the task as well, that is what it hears.
-        if self.passed and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise DeadlineExceeded("the deadline passed") from None
+        if self.expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise DeadlineExceeded("the deadline expired") from None

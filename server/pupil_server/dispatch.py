@@ -148,7 +148,7 @@ class Dispatcher:
             async with asyncio.timeout(grace):
                 await self._idle.wait()
 
-    def came(self, method: Method, call: Call) -> None:
+    def _came(self, method: Method, call: Call) -> None:
         if self._tracing:
             call.trace = self._tracing.begin(call)
         self._calls += 1
@@ -156,7 +156,7 @@ class Dispatcher:
             self._awaited_calls += 1
             self._idle.clear()
 
-    def went(self, method: Method, call: Call, seconds: float, error: BaseException | None) -> None:
+    def _went(self, method: Method, call: Call, seconds: float, error: BaseException | None) -> None:
         self._calls -= 1
         if method.ends:
             self._awaited_calls -= 1
@@ -206,10 +206,10 @@ class _Visit:
 
     def __enter__(self) -> None:
         self._start = time.perf_counter()
-        self._dispatcher.came(self._method, self._call)
+        self._dispatcher._came(self._method, self._call)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._dispatcher.went(self._method, self._call, time.perf_counter() - self._start, error)
+        self._dispatcher._went(self._method, self._call, time.perf_counter() - self._start, error)
         # Raised without a name: one would lead from its own trace back to it, a circle around the whole request.
         if isinstance(error, PupilError):
             raise self._dispatcher.failure(error) from error
