@@ -73,6 +73,35 @@ def test_a_handler_that_hangs_ends_at_the_deadline() -> None:
     assert ended == [True]
 
 
+def test_each_of_many_calls_ends_at_its_own_deadline_and_the_others_go_on() -> None:
+    async def run() -> list[object]:
+        carrier, go_on = dispatcher(max_calls=100), asyncio.Event()
+
+        async def handler(request, call):
+            await go_on.wait()
+            return pb.UnloadModelResponse()
+
+        seconds = [0.05, 60, 0.01, 60, 0.1]
+        inside = [asyncio.create_task(carrier.unary(unary(handler), b"", call(each))) for each in seconds]
+        hung_up = asyncio.create_task(carrier.unary(unary(handler), b"", call(0.05)))
+        await asyncio.sleep(0)
+        hung_up.cancel()
+        await asyncio.wait([inside[0], inside[2], inside[4], hung_up], timeout=20)
+        assert hung_up.cancelled()
+        assert not inside[1].done()
+        go_on.set()
+        return await asyncio.gather(*inside, return_exceptions=True)
+
+    ends = asyncio.run(run())
+    assert [getattr(end, "code", end) for end in ends] == [
+        Code.DEADLINE_EXCEEDED,
+        b"",
+        Code.DEADLINE_EXCEEDED,
+        b"",
+        Code.DEADLINE_EXCEEDED,
+    ]
+
+
 def test_a_call_that_arrives_after_its_deadline_never_reaches_its_handler() -> None:
     reached = []
 
