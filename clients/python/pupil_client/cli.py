@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object 
 
 def asks_a_server(command: Decorated) -> Decorated:
     """Adds the options that say which server, who asks, and how long to wait for it."""
-    pem = click.Path(exists=True, dir_okay=False, path_type=Path)
+    pem = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
     for option in (
         _identity("--tls-key", "key", pem, "PEM file with the key of that certificate."),
         _identity("--tls-certificate", "certificate", pem, "PEM file with our own certificate, if the server asks."),
@@ -229,15 +230,17 @@ def _watched(found: "Watch") -> str:
 @contextmanager
 def connected(server: str, timeout: float, tls_ca: Path | None) -> Iterator["Client"]:
     """A client; what the user can mend leaves as one line, with exit code 1."""
+    with told(), reaching(server, timeout, tls_ca)() as client:
+        yield client
+
+
+def reaching(server: str, timeout: float, tls_ca: Path | None) -> "Callable[[], Client]":
+    """What makes a client, here or, where its files lie at the same place, on another machine."""
     from pupil_client import Client
 
     meta = click.get_current_context().meta
     tls, token, certificate, key = (meta[f"{__name__}.{name}"] for name in ("tls", "token", "certificate", "key"))
-    with (
-        told(),
-        Client(server, timeout=timeout, token=token, tls=tls_ca or tls, certificate=certificate, key=key) as client,
-    ):
-        yield client
+    return partial(Client, server, timeout=timeout, token=token, tls=tls_ca or tls, certificate=certificate, key=key)
 
 
 @contextmanager

@@ -1,16 +1,19 @@
 """`pupil label`, and `pupil labels` for what it wrote."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pupil_client.cli import MODEL_HELP, asks_a_server, connected, told
+from pupil_client.cli import MODEL_HELP, asks_a_server, connected, reaching, told
 
 if TYPE_CHECKING:
     from pupil_client.client import Client
+    from pupil_client.labelling.job import Hire
 
 GUARANTEES = ("pac", "fdr", "fixed", "none")
 FORMS = ("folders", "label-studio", "fiftyone", "csv", "jsonl", "parquet")
@@ -35,6 +38,10 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--delta", default=0.05, show_default=True, help="Chance that a pac promise is broken.")
 @click.option("--threshold", type=float, help="Least confidence, for --guarantee fixed.")
 @click.option("--patience", default=300.0, show_default=True, help="Longest time that the server may be away, seconds.")
+@click.option("--engine", default="threads", show_default=True, type=click.Choice(("threads", "ray")),
+              help="What drives the job: threads of this process, or the nodes of a Ray cluster.")  # fmt: skip
+@click.option("--address", default="local", show_default=True, envvar="RAY_ADDRESS", show_envvar=True,
+              help="Of the Ray cluster, host:port; auto is the one of this machine, local a new one.")  # fmt: skip
 @asks_a_server
 def label(
     sources: tuple[Path, ...],
@@ -46,6 +53,8 @@ def label(
     delta: float,
     threshold: float | None,
     patience: float,
+    engine: str,
+    address: str,
     server: str,
     timeout: float,
     tls_ca: Path | None,
@@ -65,13 +74,16 @@ def label(
     from pupil_client.labelling.sources import open_sources
     from pupil_client.labelling.writers import check_format
 
-    with _answering(model, local, server, timeout, tls_ca) as (client, name, served_by):
+    with (
+        _crew(engine, address, local, server, timeout, tls_ca) as hire,
+        _answering(model, local, server, timeout, tls_ca) as (client, name, served_by),
+    ):
         check_format(output)
         source = open_sources(sources)
         promise = Promise(guarantee, precision, delta, threshold)
         job = Job(source, output, client.model(name), promise, served_by, patience)
         with _saying_how_to_go_on(output), tqdm(total=source.total, unit=" images") as bar:
-            tally = run(client, job, bar.update)
+            tally = run(client, job, bar.update, hire)
     click.echo(tally.sentence(), err=True)
 
 
@@ -100,6 +112,30 @@ def _answering(
 
     with told(), serving(local) as served, connected(served.address, timeout, None) as client:
         yield client, served.model, str(local)
+
+
+@contextmanager
+def _crew(
+    engine: str, address: str, local: Path | None, server: str, timeout: float, tls_ca: Path | None
+) -> "Iterator[Hire]":
+    """Who labels: threads, or the nodes of a cluster, who say on standard error when they come and go."""
+    if engine == "threads":
+        from pupil_client.labelling.job import threads
+
+        yield threads
+        return
+    try:
+        from pupil_client.labelling.cluster import Terms, connected
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"--engine ray needs {error.name}: pip install 'pupil[ray]'") from None
+    from tqdm import tqdm
+
+    from pupil_client.labelling.cluster_crew import ClusterCrew
+    from pupil_client.labelling.node import own_server
+
+    reach = partial(own_server, local.absolute(), timeout) if local else reaching(server, timeout, tls_ca)
+    with told(), connected(address):
+        yield partial(ClusterCrew, Terms(reach, local is not None, partial(tqdm.write, file=sys.stderr)))
 
 
 @click.group(epilog="\b\nExample:\n  pupil labels export labels.parquet --to folders --output accepted/")

@@ -2,14 +2,14 @@
 
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pupil_client.client import Client
 from pupil_client.labelling.asking import Asker
-from pupil_client.labelling.crew import Crew
+from pupil_client.labelling.crew import Crew, Threads
 from pupil_client.labelling.ledger import Ledger, Line, Shard, work_folder
 from pupil_client.labelling.pictures import Picture, Source
 from pupil_client.labelling.promise import Promise, Tally, certificate_for
@@ -44,14 +44,25 @@ class Job:
         }
 
 
-def run(client: Client, job: Job, progress: Callable[[int], object]) -> Tally:
+Progress = Callable[[int], object]  # told of so many more images that are done
+Hire = Callable[[Client, Job, Ledger, Progress], AbstractContextManager[Crew]]
+
+
+def threads(client: Client, job: Job, ledger: Ledger, progress: Progress) -> Threads:
+    """Whoever labels where nobody else is named."""
+    asker = Asker(client, job.model, job.promise, patience=job.patience, progress=progress)
+    return Threads(asker, ledger, job.served_by)
+
+
+def run(client: Client, job: Job, progress: Progress, hire: Hire = threads) -> Tally:
     """Labels what is not labelled yet, decides, and writes the output; then the work folder is gone.
 
     Raises NotCertified before any work; PupilError, ValueError or OSError at any time, and what is done stays done.
     """
     certificate = certificate_for(client, job.model, job.promise, patience=job.patience)
     with _ledger(job) as ledger:
-        _label(client, job, ledger, progress)
+        with hire(client, job, ledger, progress) as crew:
+            _label(job, ledger, crew)
         if job.promise.guarantee == "fdr":
             certificate = _decide(client, job, ledger)
         tally = _write(job, ledger, certificate)
@@ -91,19 +102,17 @@ def _agree(folder: Path, job: Job, ledger: Ledger) -> None:
         raise ValueError(f"{folder}: begun with other settings ({before['promise']}); ask for the same, {over}")
 
 
-def _label(client: Client, job: Job, ledger: Ledger, progress: Callable[[int], object]) -> None:
+def _label(job: Job, ledger: Ledger, crew: Crew) -> None:
     """Every shard that the ledger does not know yet."""
     finished = {shard.number for shard in ledger.finished()}
-    asker = Asker(client, job.model, job.promise, patience=job.patience, progress=progress)
     seen = 0
-    with Crew(asker, ledger, job.served_by) as crew:
-        for number, pictures in enumerate(_shards(job.source.pictures())):
-            seen += len(pictures)
-            if number in finished:
-                asker.progress(len(pictures))
-            else:
-                crew.label(number, pictures)
-        crew.finish()
+    for number, pictures in enumerate(_shards(job.source.pictures())):
+        seen += len(pictures)
+        if number in finished:
+            crew.progress(len(pictures))
+        else:
+            crew.label(number, pictures)
+    crew.finish()
     if not seen:
         ledger.remove()
         raise ValueError("no images in the source")

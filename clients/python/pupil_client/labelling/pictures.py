@@ -1,7 +1,7 @@
 """One image of a source, and a source: what it holds is listed at once and read one after the other."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -35,6 +35,13 @@ class Picture:
             return _checked(RawImage(self.content.read_bytes()))
         except OSError as error:
             raise Unreadable(error.strerror or str(error)) from None
+
+    def in_memory(self) -> "Picture":
+        """The same for whoever does not see the file: with its bytes, or why there are none."""
+        try:
+            return replace(self, content=self.read())
+        except Unreadable as error:
+            return replace(self, content=str(error))
 
 
 def _checked(image: RawImage) -> RawImage:
