@@ -3,21 +3,30 @@
 python benchmarks/labelling.py photos/ --bundle repository/teacher/1
 
 Prints the images a second of both and their ratio, turn by turn. The job also hashes, writes and keeps its ledger.
+
+python benchmarks/labelling.py photos/ --bundle repository/teacher/1 --ray
+
+The job on a Ray cluster of two nodes, each with a core of this machine, beside --local with the same two: both from
+when all of them label until the last image is done.
 """
 
 import argparse
+import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pupil_client import Client
-from pupil_client.labelling.job import Job, run
+from pupil_client.labelling.job import Hire, Job, run, threads
 from pupil_client.labelling.local import serving
+from pupil_client.labelling.node import own_server
 from pupil_client.labelling.pictures import Picture
 from pupil_client.labelling.promise import Promise
 from pupil_client.labelling.sources import open_source
@@ -58,26 +67,84 @@ def timed(work: Callable[[], int]) -> float:
     return images / (time.perf_counter() - start)
 
 
+@contextmanager
+def on_two_nodes(bundle: Path, say: Callable[[str], object]) -> Iterator[Hire]:
+    """A Ray cluster on this machine, each node on a core of its own."""
+    from ray.cluster_utils import Cluster
+
+    from pupil_client.labelling.cluster import Terms, connected
+    from pupil_client.labelling.cluster_crew import ClusterCrew
+
+    cores, cluster = (sorted(os.sched_getaffinity(0)) * 2)[:2], Cluster()  # the same twice where there is but one
+    for core in cores:
+        os.sched_setaffinity(0, {core})
+        cluster.add_node(num_cpus=1)
+    os.sched_setaffinity(0, cores)
+    with connected(cluster.address):
+        yield partial(ClusterCrew, Terms(partial(own_server, bundle.absolute(), 10.0), True, say))
+    cluster.shutdown()
+
+
+class Clock:
+    """Images a second from the last `start` on."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self, *_: object) -> None:
+        self._images, self._start = 0, time.perf_counter()
+
+    def progress(self, images: int) -> None:
+        self._images += images
+        self.rate = self._images / (time.perf_counter() - self._start)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--ray", action="store_true")
     asked = parser.parse_args()
+    (beside_ray if asked.ray else beside_the_barest)(asked.source, asked.bundle, asked.turns)
 
+
+def beside_the_barest(source: Path, bundle: Path, turns: int) -> None:
     start = time.perf_counter()
-    with serving(asked.bundle) as served, Client(served.address) as client, tempfile.TemporaryDirectory() as folder:
+    with serving(bundle) as served, Client(served.address) as client, tempfile.TemporaryDirectory() as folder:
         print(f"the server was ready after {time.perf_counter() - start:.1f} s")
 
         def job() -> int:
             output = Path(folder, "labels.jsonl")
             model = client.model(served.model)
-            tally = run(client, Job(open_source(asked.source), output, model, Promise("none"), "here"), lambda _: None)
+            tally = run(client, Job(open_source(source), output, model, Promise("none"), "here"), lambda _: None)
             return tally.accepted + tally.skipped
 
-        for _ in range(asked.turns):
-            bare, ours = timed(lambda: barest(asked.source, asked.bundle)), timed(job)
+        for _ in range(turns):
+            bare, ours = timed(lambda: barest(source, bundle)), timed(job)
             print(f"barest {bare:,.0f} images/s, the job {ours:,.0f} images/s, ratio {ours / bare:.2f}")
+
+
+def beside_ray(source: Path, bundle: Path, turns: int) -> None:
+    clock = Clock()
+    with (
+        on_two_nodes(bundle, clock.start) as ray,  # before gRPC's threads are here: Ray forks
+        serving(bundle) as served,
+        Client(served.address) as client,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+
+        def rate(hire: Hire) -> float:
+            job = Job(
+                open_source(source), Path(folder, "labels.jsonl"), client.model(served.model), Promise("none"), ""
+            )
+            clock.start()
+            run(client, job, clock.progress, hire)
+            return clock.rate
+
+        for _ in range(turns):
+            local, nodes = rate(threads), rate(ray)
+            print(f"--local {local:,.0f} images/s, Ray {nodes:,.0f} images/s, ratio {nodes / local:.2f}", flush=True)
 
 
 if __name__ == "__main__":
