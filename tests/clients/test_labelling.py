@@ -2,12 +2,7 @@
 
 import csv
 import json
-import os
-import random
-import signal
 import socket
-import subprocess
-import sys
 import tarfile
 from contextlib import ExitStack
 from dataclasses import replace
@@ -30,25 +25,8 @@ from pupil_client.labelling.sources import open_source
 from pupil_training.data.labels import read_pseudo_labels
 from pupil_training.settings import LabelsSettings
 
-KILLS = int(os.environ.get("PUPIL_TEST_KILLS", "5"))
 PROMISE = Promise("pac", 0.9, 0.1)
 IMAGES = 2 * SHARD_IMAGES + 300
-
-DIES = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
-
-def count(event, arguments):
-    global left
-    if event in ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir") and "labels." in str(arguments[0]):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-from pupil_client.command import main
-sys.addaudithook(count)
-main(prog_name="pupil")
-"""  # it counts how often the process touches its files, and is killed there without a warning
 
 
 @pytest.fixture(scope="module")
@@ -114,28 +92,6 @@ def rows_of(file):
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
-
-
-def test_killed_at_random_moments_the_same_command_ends_in_the_same_bytes(real, make, pool, tmp_path):
-    client, job = make
-    (tmp_path / "calm").mkdir()
-    run(client, job(output=tmp_path / "calm/labels.parquet", served_by=real.address), ignore)
-    (tmp_path / "wild").mkdir()
-    words = ["label", pool / "pool.npy", "--model", "teacher", "--precision", 0.9, "--delta", 0.1,
-             "--server", real.address, "--output", tmp_path / "wild/labels.parquet"]  # fmt: skip
-
-    def killed_at(moment):
-        command = [sys.executable, "-c", DIES, *map(str, [moment, *words])]
-        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
-
-    moments = random.Random(6)
-    ends = [killed_at(moments.randint(1, 22)) for _ in range(KILLS)]
-    assert ends.count(-signal.SIGKILL) >= 2
-    assert set(ends) <= {-signal.SIGKILL, 0}
-    assert killed_at(0) == 0  # which is never
-    assert (tmp_path / "wild/labels.parquet").read_bytes() == (tmp_path / "calm/labels.parquet").read_bytes()
-    for folder in ("calm", "wild"):
-        assert [path.name for path in (tmp_path / folder).iterdir()] == ["labels.parquet"]
 
 
 def test_a_shard_that_is_done_is_not_asked_for_again(make, undisturbed):
