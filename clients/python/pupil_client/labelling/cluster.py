@@ -3,8 +3,9 @@
 import logging
 import math
 import os
+import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pupil_client.errors import PupilError
 from pupil_client.labelling.job import Job
 from pupil_client.labelling.node import Labeller, Reach
 from pupil_client.labelling.pace import MOST_STREAMS
+from pupil_client.labelling.pictures import Picture
 
 LOOK_SECONDS = 1.0  # between two looks for nodes
 DOUBT_SECONDS = 30.0  # a node that fell silent is said to live for about as long
@@ -67,9 +69,9 @@ class Worker:
     actor: Any
     streams: int = 1
 
-    def label(self, pictures: Any) -> Answering:
-        """Begins with a shard."""
-        return self.actor.label.remote(pictures)
+    def label(self, pictures: Sequence[Picture]) -> Answering:
+        """Begins with a shard. It travels as bytes: Ray would take several times as long to pickle its objects."""
+        return self.actor.label.remote(pickle.dumps(pictures))
 
 
 class Workforce:
@@ -104,11 +106,15 @@ class Workforce:
 
     def _hire(self, node: str, address: str, has: dict[str, float]) -> None:
         whole = {"num_cpus": has["CPU"], "num_gpus": min(1.0, has.get("GPU", 0.0))}
-        actor = ray.remote(Labeller).options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-            max_concurrency=MOST_STREAMS + 2,  # one shard that lies ready, and the end
-            **(whole if self._terms.own_servers else {"num_cpus": 1}),
-        ).remote(self._terms.reach, self._job.model, self._job.promise, self._job.patience, Path.cwd())
+        actor = (
+            ray.remote(Labeller)
+            .options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+                max_concurrency=MOST_STREAMS + 2,  # one shard that lies ready, and the end
+                **(whole if self._terms.own_servers else {"num_cpus": 1}),
+            )
+            .remote(self._terms.reach, self._job.model, self._job.promise, self._job.patience, Path.cwd())
+        )
         self._hire_from[node] = math.inf
         self.beginning[actor.begin.remote()] = Worker(node, f"node {address} ({node[:8]})", actor)
 

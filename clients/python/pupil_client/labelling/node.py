@@ -1,5 +1,6 @@
 """What works on a node of a cluster: it takes shards and gives lines, and knows nothing of Ray."""
 
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
@@ -55,8 +56,9 @@ class Labeller:
         self._asker = Asker(client, self._model, self._promise, patience=self._patience, progress=lambda images: None)
         self._held.callback(self._asker.stopped.set)  # before the server goes
 
-    def label(self, pictures: Sequence[Picture]) -> Answer:
+    def label(self, pickled: bytes) -> Answer:
         """Any thread may ask. Raises PupilError once asking the server again is in vain."""
+        pictures: Sequence[Picture] = pickle.loads(pickled)
         here = [self._seen(picture) for picture in pictures]
         lines = None if None in here else self._asker.label([picture for picture in here if picture])
         return Answer(lines, self._asker.pace.streams)
