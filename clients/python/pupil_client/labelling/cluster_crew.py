@@ -30,7 +30,6 @@ from pupil_client.labelling.pictures import Picture
 MOST_LOSSES = 3  # of one shard, then the job gives up
 FETCH_SECONDS = 60.0  # for the lines of a shard to come
 
-
 Task = tuple[int, Sequence[Picture]]  # a shard's number and its pictures
 
 
