@@ -186,7 +186,7 @@ def test_a_node_that_is_killed_midway_changes_nothing(real, two_nodes, on_nodes,
     def shard_came(images):
         nonlocal shards
         shards += sum("labelling: " in line for line in said) == 2
-        if shards == 2:  # by now each node holds one at least
+        if shards == 2:
             two_nodes.do("one")
 
     with Client(real.address) as client:

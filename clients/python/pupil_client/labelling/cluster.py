@@ -67,7 +67,7 @@ class Worker:
     node: str
     name: str
     actor: Any
-    streams: int = 1
+    places: int = 1  # for shards
 
     def label(self, pictures: Sequence[Picture]) -> Answering:
         """Begins with a shard. It travels as bytes: Ray would take several times as long to pickle its objects."""
@@ -110,7 +110,7 @@ class Workforce:
             ray.remote(Labeller)
             .options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-                max_concurrency=MOST_STREAMS + 2,  # one shard that lies ready, and the end
+                max_concurrency=MOST_STREAMS + 2,  # one that lies ready, and the end
                 **(whole if self._terms.own_servers else {"num_cpus": 1}),
             )
             .remote(self._terms.reach, self._job.model, self._job.promise, self._job.patience, Path.cwd())

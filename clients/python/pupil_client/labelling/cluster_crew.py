@@ -77,9 +77,9 @@ class ClusterCrew:
             self._settle()
 
     def _free_worker(self) -> Worker | None:
-        """The one with the least to do. One shard more than it labels at once lies ready with each."""
+        """The one with the least to do."""
         tasks = Counter(worker for worker, _ in self._running.values())
-        free = [worker for worker in self._force.workers if tasks[worker] <= worker.streams]
+        free = [worker for worker in self._force.workers if tasks[worker] < worker.places]
         return min(free, key=lambda worker: tasks[worker], default=None)
 
     def _settle(self) -> None:
@@ -104,7 +104,7 @@ class ClusterCrew:
             self._lose(worker, error)
             return
         del self._running[answering]
-        worker.streams = answer.streams
+        worker.places = answer.places
         if answer.lines is None:  # its files lie with us alone: then we read them
             shipped = [picture.in_memory() for picture in pictures]
             self._running[worker.label(shipped)] = worker, (number, pictures)
