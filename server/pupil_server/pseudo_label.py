@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.answers import certificate_message, predictions
+from pupil_server.answers import calibration_message, certificate_message, predictions
 from pupil_server.batching import Answer
 from pupil_server.call import Call
 from pupil_server.decoding import count
@@ -56,6 +56,8 @@ class PseudoLabelHandler:
         with self._repository.use(plan.model) as model:
             async with aclosing(label(model, plan, rest, call)) as responses:
                 async for response in responses:
+                    if plan.calibration and response.HasField("certificate"):
+                        _tell_calibration(model, response)
                     yield response
 
     async def _label_one_by_one(
@@ -118,6 +120,13 @@ class PseudoLabelHandler:
         if certificate:
             response.certificate.CopyFrom(certificate_message(certificate))
         return response
+
+
+def _tell_calibration(model: LoadedModel, response: pb.PseudoLabelResponse) -> None:
+    bundle = model.bundle
+    if bundle.calibration and bundle.calibration_set:
+        told = calibration_message(bundle.calibration, bundle.calibration_set.predicted, len(bundle.facts.classes))
+        response.calibration.CopyFrom(told)
 
 
 async def _label(

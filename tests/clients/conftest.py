@@ -92,13 +92,14 @@ class Inference(pb_grpc.InferenceServicer):
         self.rules.plans.append(plan)
         certificate = pb.Certificate(guarantee=plan.guarantee, precision=plan.precision, delta=plan.delta,
                                      threshold=0.5, calibration=450, accepted=300, wrong=1)  # fmt: skip
+        answers = pb.CalibrationAnswers(confidence=[0.75] * 450, predicted=[150] * 3) if plan.calibration else None
         for request in requests:
             self.rules.batches.append(len(request.images.encoded))
             labels = [self._label(image) for image in request.images.encoded]
             yield pb.PseudoLabelResponse(labels=labels, certificate=certificate, answered_by=BY)
             certificate = None  # in the first response only
         if certificate:
-            yield pb.PseudoLabelResponse(certificate=certificate, answered_by=BY)
+            yield pb.PseudoLabelResponse(certificate=certificate, answered_by=BY, calibration=answers)
 
     def _label(self, image):
         if image.startswith(b"bad"):

@@ -16,7 +16,8 @@ from pupil_client.labelling.rows import COLUMNS, read_rows
 
 CLASSES = ["cat", "dog", "fox"]
 CERTIFICATE = {"guarantee": "pac", "precision": 0.9, "delta": 0.1, "threshold": 0.6, "calibration": 400,
-               "accepted": 300, "wrong": 3, "p_value": 0.01, "coverage": 0.75, "fingerprint": "9f"}  # fmt: skip
+               "accepted": 300, "wrong": 3, "p_value": 0.01, "coverage": 0.75, "fingerprint": "9f",
+               "signature": "5e", "shift_p_value": 0.2, "shift_allowed": False}  # fmt: skip
 SCORES = [[0.9, 0.05, 0.05], [0.25, 0.5, 0.25], [0.1, 0.2, 0.7], [0.45, 0.44, 0.11], None]
 
 
@@ -39,7 +40,8 @@ def rows(tmp_path):
             {"image": str(path), "sha256": f"{number:064x}", "label": None if best is None else CLASSES[best],
              "confidence": scores and max(scores), "accepted": bool(scores) and max(scores) >= 0.6, "scores": scores,
              "classes": None if number else CLASSES, "served_by": "here", "model": "teacher", "version": 1,
-             "fingerprint": "9f", "certificate": CERTIFICATE, "error": None if scores else "broken"}
+             "fingerprint": "9f", "precision": "int8", "certificate": CERTIFICATE,
+             "error": None if scores else "broken"}
         )  # fmt: skip
     return rows
 

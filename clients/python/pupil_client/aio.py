@@ -182,7 +182,7 @@ class AsyncClient:
             model=model, precision=precision, delta=delta, guarantee=guarantee, threshold=threshold, scores=False
         )
         responses = self._converse(self._streams.PseudoLabel, _label_requests(plan, []), None)
-        return messages.only_certificate([response async for response in responses])
+        return messages.certificate(messages.only_response([response async for response in responses]).certificate)
 
     @overload
     async def compare(

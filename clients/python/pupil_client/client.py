@@ -181,7 +181,7 @@ class Client:
             model=model, precision=precision, delta=delta, guarantee=guarantee, threshold=threshold, scores=False
         )
         responses = list(self.pseudo_label_messages(_label_requests(plan, [])))
-        return messages.only_certificate(responses)
+        return messages.certificate(messages.only_response(responses).certificate)
 
     @overload
     def compare(

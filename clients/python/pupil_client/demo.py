@@ -230,7 +230,8 @@ def _verdict(places: Places) -> str:
         rows = [json.loads(line) for line in file]
     accepted = [row for row in rows if row["accepted"]]
     right = sum(truth[Path(row["image"]).name] == row["label"] for row in accepted)
-    promise = in_words(Certificate(**rows[0]["certificate"]))
+    certificate = rows[0]["certificate"]
+    promise = in_words(Certificate(**{name: certificate[name] for name in Certificate.__slots__}))
     share = f"{right:,} of {len(accepted):,} = {right / len(accepted):.2%}" if accepted else "nothing to judge"
     return f"accepted {len(accepted):,} of {len(rows):,} {promise}; truly right: {share}"
 

@@ -189,11 +189,11 @@ def certificate(found: pb.Certificate) -> Certificate:
     )
 
 
-def only_certificate(responses: Sequence[pb.PseudoLabelResponse]) -> Certificate:
+def only_response(responses: Sequence[pb.PseudoLabelResponse]) -> pb.PseudoLabelResponse:
     """What a stream without images is answered by."""
     if not responses:
         raise ServerError("no certificate came back: the server is older than this client")
-    return certificate(responses[0].certificate)
+    return responses[0]
 
 
 def model_info(found: models_pb.ModelInfo) -> ModelInfo:

@@ -113,6 +113,11 @@ class ModelInfo:
     nodes: dict[str, int]  # how many nodes of the graph really run on each device
     precisions: tuple[str, ...]  # that it answers in
 
+    @property
+    def exactly(self) -> str:
+        """`student/2:fp32`: these weights and no others."""
+        return f"{self.name}/{self.version}" + (f":{self.precision}" if self.precision else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:

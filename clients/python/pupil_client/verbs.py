@@ -7,7 +7,7 @@ import click
 
 ORDER = (
     *("augment", "train", "distill", "self-train", "evaluate", "report", "export", "import", "cascade"),
-    *("tune", "serve", "token", "classify", "compare", "label", "labels", "models", "demo"),
+    *("tune", "serve", "token", "classify", "compare", "certify", "label", "labels", "models", "demo"),
 )
 EXTRAS = {"pupil_training": "training", "pupil_export": "export", "pupil_server": "server"}
 

@@ -188,20 +188,22 @@ class Error(_message.Message):
     def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class LabelPlan(_message.Message):
-    __slots__ = ("model", "guarantee", "precision", "delta", "threshold", "scores")
+    __slots__ = ("model", "guarantee", "precision", "delta", "threshold", "scores", "calibration")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     GUARANTEE_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     model: ModelSpec
     guarantee: Guarantee
     precision: float
     delta: float
     threshold: float
     scores: bool
-    def __init__(self, model: _Optional[_Union[ModelSpec, _Mapping]] = ..., guarantee: _Optional[_Union[Guarantee, str]] = ..., precision: _Optional[float] = ..., delta: _Optional[float] = ..., threshold: _Optional[float] = ..., scores: bool = ...) -> None: ...
+    calibration: bool
+    def __init__(self, model: _Optional[_Union[ModelSpec, _Mapping]] = ..., guarantee: _Optional[_Union[Guarantee, str]] = ..., precision: _Optional[float] = ..., delta: _Optional[float] = ..., threshold: _Optional[float] = ..., scores: bool = ..., calibration: bool = ...) -> None: ...
 
 class PseudoLabelRequest(_message.Message):
     __slots__ = ("plan", "images")
@@ -212,14 +214,24 @@ class PseudoLabelRequest(_message.Message):
     def __init__(self, plan: _Optional[_Union[LabelPlan, _Mapping]] = ..., images: _Optional[_Union[Images, _Mapping]] = ...) -> None: ...
 
 class PseudoLabelResponse(_message.Message):
-    __slots__ = ("labels", "certificate", "answered_by")
+    __slots__ = ("labels", "certificate", "answered_by", "calibration")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     ANSWERED_BY_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedCompositeFieldContainer[PseudoLabel]
     certificate: Certificate
     answered_by: AnsweredBy
-    def __init__(self, labels: _Optional[_Iterable[_Union[PseudoLabel, _Mapping]]] = ..., certificate: _Optional[_Union[Certificate, _Mapping]] = ..., answered_by: _Optional[_Union[AnsweredBy, _Mapping]] = ...) -> None: ...
+    calibration: CalibrationAnswers
+    def __init__(self, labels: _Optional[_Iterable[_Union[PseudoLabel, _Mapping]]] = ..., certificate: _Optional[_Union[Certificate, _Mapping]] = ..., answered_by: _Optional[_Union[AnsweredBy, _Mapping]] = ..., calibration: _Optional[_Union[CalibrationAnswers, _Mapping]] = ...) -> None: ...
+
+class CalibrationAnswers(_message.Message):
+    __slots__ = ("confidence", "predicted")
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIELD_NUMBER: _ClassVar[int]
+    confidence: _containers.RepeatedScalarFieldContainer[float]
+    predicted: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, confidence: _Optional[_Iterable[float]] = ..., predicted: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PseudoLabel(_message.Message):
     __slots__ = ("prediction", "accepted", "error")

@@ -153,7 +153,7 @@ class Asker:
 def _plan(model: ModelInfo, promise: Promise) -> pb.LabelPlan:
     """What a shard is asked under: FDR is decided over all shards, so each of them accepts everything."""
     return messages.label_plan(
-        model=f"{model.name}/{model.version}",
+        model=model.exactly,
         guarantee="none" if promise.guarantee == "fdr" else promise.guarantee,
         precision=promise.precision,
         delta=promise.delta,

@@ -37,6 +37,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--precision", default=0.99, show_default=True, help="Share of accepted labels that are right.")
 @click.option("--delta", default=0.05, show_default=True, help="Chance that a pac promise is broken.")
 @click.option("--threshold", type=float, help="Least confidence, for --guarantee fixed.")
+@click.option("--certificate", type=FILE, help="What pupil certify wrote; its promise takes the place of these.")
+@click.option("--allow-shift", is_flag=True, help="Accept although the images are unlike the calibration images.")
 @click.option("--patience", default=300.0, show_default=True, help="Longest time that the server may be away, seconds.")
 @click.option("--engine", default="threads", show_default=True, type=click.Choice(("threads", "ray")),
               help="What drives the job: threads of this process, or the nodes of a Ray cluster.")  # fmt: skip
@@ -52,6 +54,8 @@ def label(
     precision: float,
     delta: float,
     threshold: float | None,
+    certificate: Path | None,
+    allow_shift: bool,
     patience: float,
     engine: str,
     address: str,
@@ -63,12 +67,16 @@ def label(
 
     A SOURCE is a folder, a list of paths (.txt), .parquet, .tar, .npy, .npz or an idx file; several are labelled as
     one pool. The file is written whole or not at all; an image that cannot be read becomes a row with its error.
-    Stopped or killed, the same command goes on where it was: what is done lies in OUTPUT.job until then.
+    Stopped or killed, the same command goes on where it was: what is done lies in OUTPUT.job until then. A promise is
+    withheld where the images are not like those that it was proven on: make a certificate for them with pupil certify.
     """
     if (model is None) == (local is None):
         raise click.UsageError("give either --model or --local")
+    if certificate and _given("guarantee", "precision", "delta", "threshold"):
+        raise click.UsageError("the promise stands in the certificate; give the one or the other")
     from tqdm import tqdm
 
+    from pupil_client.labelling.certified import CertificateFile
     from pupil_client.labelling.job import Job, run
     from pupil_client.labelling.promise import Promise
     from pupil_client.labelling.sources import open_sources
@@ -76,15 +84,23 @@ def label(
 
     with (
         _crew(engine, address, local, server, timeout, tls_ca) as hire,
-        _answering(model, local, server, timeout, tls_ca) as (client, name, served_by),
+        answering(model, local, server, timeout, tls_ca) as (client, name, served_by),
     ):
         check_format(output)
-        source = open_sources(sources)
-        promise = Promise(guarantee, precision, delta, threshold)
-        job = Job(source, output, client.model(name), promise, served_by, patience)
+        source, facts = open_sources(sources), client.model(name)
+        promise = Promise("none") if certificate else Promise(guarantee, precision, delta, threshold)
+        evidence = CertificateFile.read(certificate) if certificate else None
+        if evidence:
+            evidence.check(facts)
+        job = Job(source, output, facts, promise, served_by, patience, evidence, allow_shift)
         with _saying_how_to_go_on(output), tqdm(total=source.total, unit=" images") as bar:
             tally = run(client, job, bar.update, hire)
     click.echo(tally.sentence(), err=True)
+
+
+def _given(*options: str) -> bool:
+    source = click.get_current_context().get_parameter_source
+    return any(source(option) is not click.core.ParameterSource.DEFAULT for option in options)
 
 
 @contextmanager
@@ -100,7 +116,7 @@ def _saying_how_to_go_on(output: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _answering(
+def answering(
     model: str | None, local: Path | None, server: str, timeout: float, tls_ca: Path | None
 ) -> "Iterator[tuple[Client, str, str]]":
     """Who answers: the client, the model's name, and what the rows call the server."""

@@ -3,20 +3,21 @@
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pupil_client.client import Client
 from pupil_client.labelling.asking import Asker
 from pupil_client.labelling.crew import Crew, Threads
+from pupil_client.labelling.evidence import Answers, Evidence, Verdict, ask_for_evidence
 from pupil_client.labelling.ledger import Ledger, Line, Shard, work_folder
 from pupil_client.labelling.pictures import Picture, Source
-from pupil_client.labelling.promise import Promise, Tally, certificate_for
-from pupil_client.labelling.ranking import fdr_certificate
+from pupil_client.labelling.promise import Promise, Tally
 from pupil_client.labelling.rows import Row
+from pupil_client.labelling.shift import looked_at, require_comparable
 from pupil_client.labelling.writers import STDOUT, labels_file
-from pupil_client.results import Certificate, ModelInfo
+from pupil_client.results import ModelInfo
 
 SHARD_IMAGES, SHARD_BYTES = 512, 32 << 20  # a shard is full at the one or the other
 LINE = ("image", "sha256", "label", "confidence", "accepted", "scores", "error")
@@ -24,7 +25,10 @@ LINE = ("image", "sha256", "label", "confidence", "accepted", "scores", "error")
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked for. `served_by` is what the rows call the server."""
+    """What is asked for. `served_by` is what the rows call the server.
+
+    `evidence`, where there is some, decides in place of the bundle's own, and `promise` is to accept everything.
+    """
 
     source: Source
     output: Path
@@ -32,14 +36,21 @@ class Job:
     promise: Promise
     served_by: str
     patience: float = 300.0  # seconds for which the server may be away
+    evidence: Evidence | None = None
+    allow_shift: bool = False
+
+    @property
+    def promises(self) -> bool:
+        """Whether anything is promised of the labels."""
+        return self.promise.promises or self.evidence is not None
 
     def facts(self) -> dict[str, str]:
-        """What a job that goes on must have in common with the one that began."""
+        """What a job that goes on must have in common with the one that began: all that decides the scores."""
         return {
             "source": self.source.digest,
             "model": f"{self.model.name}/{self.model.version}",
             "fingerprint": self.model.fingerprint,
-            "promise": str(asdict(self.promise)),
+            "precision": self.model.precision,
             "shards": f"{SHARD_IMAGES} images or {SHARD_BYTES} bytes",
         }
 
@@ -57,15 +68,16 @@ def threads(client: Client, job: Job, ledger: Ledger, progress: Progress) -> Thr
 def run(client: Client, job: Job, progress: Progress, hire: Hire = threads) -> Tally:
     """Labels what is not labelled yet, decides, and writes the output; then the work folder is gone.
 
-    Raises NotCertified before any work; PupilError, ValueError or OSError at any time, and what is done stays done.
+    Raises NotCertified before any work, Withheld after it where the pool is not like the calibration set; PupilError,
+    ValueError or OSError at any time, and what is done stays done.
     """
-    certificate = certificate_for(client, job.model, job.promise, patience=job.patience)
+    evidence = job.evidence or ask_for_evidence(client, job.model, job.promise, patience=job.patience)
+    if job.promises:
+        require_comparable(evidence.answers, allowed=job.allow_shift)
     with _ledger(job) as ledger:
         with hire(client, job, ledger, progress) as crew:
             _label(job, ledger, crew)
-        if job.promise.guarantee == "fdr":
-            certificate = _decide(client, job, ledger)
-        tally = _write(job, ledger, certificate)
+        tally = _write(job, ledger, _decide(job, evidence, ledger))
         ledger.remove()
     return tally
 
@@ -98,8 +110,13 @@ def _agree(folder: Path, job: Job, ledger: Ledger) -> None:
         )
     if before["source"] != now["source"]:
         raise ValueError(f"{folder}: the source has changed since the job was begun; bring it back, {over}")
+    if before.get("precision") != now["precision"]:
+        raise ValueError(
+            f"{folder}: begun with weights of {before.get('precision')}, now asked is {now['precision']}; ask for "
+            f"--model {before['model']}:{before.get('precision')}, {over}"
+        )
     if before != now:
-        raise ValueError(f"{folder}: begun with other settings ({before['promise']}); ask for the same, {over}")
+        raise ValueError(f"{folder}: begun by another version of pupil; go on with that one, {over}")
 
 
 def _label(job: Job, ledger: Ledger, crew: Crew) -> None:
@@ -134,31 +151,30 @@ def _shards(pictures: Iterator[Picture]) -> Iterator[list[Picture]]:
         yield shard
 
 
-def _decide(client: Client, job: Job, ledger: Ledger) -> Certificate:
-    """The threshold of a promise that is about the pool as a whole: all of it was labelled under no promise."""
-    confidences = array("d")
-    for shard in ledger.finished():
-        confidences.extend(line[3] for line in ledger.read(shard) if line[3] is not None)
+def _decide(job: Job, evidence: Evidence, ledger: Ledger) -> Verdict:
+    """What is accepted, once all is labelled: the scores are what took the work, and another promise needs no others.
 
-    def certificate_at(threshold: float) -> Certificate:
-        fixed = Promise("fixed", threshold=min(threshold, 1.0))
-        return certificate_for(client, job.model, fixed, patience=job.patience)
+    Raises Withheld.
+    """
+    if not job.promises:
+        return evidence.decide(Answers([], []))
+    lines = (line for shard in ledger.finished() for line in ledger.read(shard))
+    pool = Answers.of(lines, job.model.classes)
+    return looked_at(evidence.decide(pool), evidence.answers, pool, allowed=job.allow_shift)
 
-    return fdr_certificate(confidences, precision=job.promise.precision, certificate_at=certificate_at)
 
-
-def _write(job: Job, ledger: Ledger, certificate: Certificate) -> Tally:
+def _write(job: Job, ledger: Ledger, verdict: Verdict) -> Tally:
     """The output, in the order of the source."""
-    tally = Tally(certificate)
+    tally = Tally(verdict.certificate)
     about = {
         "model": job.model.name,
         "version": job.model.version,
         "fingerprint": job.model.fingerprint,
-        "certificate": asdict(certificate),
+        "precision": job.model.precision,
     }
     with labels_file(job.output, aside=ledger.aside) as write:
         for shard in ledger.finished():
-            rows = [_row(line, shard, about, certificate.threshold) for line in ledger.read(shard)]
+            rows = [_row(line, shard, about, verdict) for line in ledger.read(shard)]
             for row in rows:
                 tally.count(row)
             if shard.number == 0:
@@ -167,8 +183,9 @@ def _write(job: Job, ledger: Ledger, certificate: Certificate) -> Tally:
     return tally
 
 
-def _row(line: Line, shard: Shard, about: Row, threshold: float) -> Row:
+def _row(line: Line, shard: Shard, about: Row, verdict: Verdict) -> Row:
     row: Row = {**dict(zip(LINE, line, strict=True)), "served_by": shard.served_by, **about}
     row["scores"] = array("f", bytes.fromhex(row["scores"])).tolist() if row["scores"] else None
-    row["accepted"] = row["accepted"] and row["confidence"] >= threshold
+    row["accepted"] = row["error"] is None and row["confidence"] >= verdict.of(row["label"]).threshold
+    row["certificate"] = verdict.spelled(row["label"])
     return row

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from pupil_client.client import Client
 from pupil_client.labelling.rows import Row
-from pupil_client.results import Certificate, ModelInfo
-from pupil_client.retries import Attempts, RetryBudget, persistently
+from pupil_client.results import Certificate
+from pupil_client.retries import Attempts, RetryBudget
 
 TRIES = 1000  # patience ends them sooner
+ABOVE_ALL = 2.0  # a threshold that no confidence reaches
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,11 @@ class Promise:
     precision: float = 0.99
     delta: float = 0.05
     threshold: float | None = None
+
+    @property
+    def promises(self) -> bool:
+        """Whether anything is promised."""
+        return self.guarantee in ("pac", "fdr")
 
 
 @dataclass(slots=True)
@@ -53,15 +58,6 @@ def in_words(certificate: Certificate) -> str:
     return "without a promise"
 
 
-def certificate_for(client: Client, model: ModelInfo, promise: Promise, *, patience: float) -> Certificate:
-    """What the server can promise before it sees an image. Raises NotCertified."""
-    return persistently(
-        lambda: client.certificate(
-            model=f"{model.name}/{model.version}",
-            guarantee=promise.guarantee,
-            precision=promise.precision,
-            delta=promise.delta,
-            threshold=promise.threshold,
-        ),
-        Attempts(tries=TRIES, timeout=patience, budget=RetryBudget(TRIES)),
-    )
+def persistent(patience: float) -> Attempts:
+    """To ask again for so many seconds while the server is away."""
+    return Attempts(tries=TRIES, timeout=patience, budget=RetryBudget(TRIES))

@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
+from pupil_client.labelling.promise import ABOVE_ALL
 from pupil_client.results import Certificate
-
-ABOVE_ALL = 2.0  # no confidence reaches it
 
 
 def fdr_certificate(

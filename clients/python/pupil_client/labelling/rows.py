@@ -12,7 +12,7 @@ Row = dict[str, Any]  # one image; its keys are COLUMNS, and COMPARISON where bo
 
 COLUMNS = (
     *("image", "sha256", "label", "confidence", "accepted", "scores", "classes"),
-    *("served_by", "model", "version", "fingerprint", "certificate", "error"),
+    *("served_by", "model", "version", "fingerprint", "precision", "certificate", "error"),
 )
 COMPARISON = ("agree", "kl")
 JSON_IN_CSV = ("accepted", "scores", "classes", "certificate", "agree", "kl", "confidence", "version")

@@ -52,7 +52,7 @@ def folder_source(folder: Path) -> Source:
 
     def pictures() -> Iterator[Picture]:
         for entry in _walk(str(folder)):
-            yield _file(Path(entry.path))
+            yield file_picture(Path(entry.path))
 
     return Source(digest.hexdigest(), total, pictures)
 
@@ -82,10 +82,11 @@ def list_source(file: Path) -> Source:
         with file.open(encoding="utf-8", errors="surrogateescape") as lines:
             yield from (Path(line) for each in lines if (line := each.rstrip("\r\n")))
 
-    return Source(digest_of_file(file), sum(1 for _ in paths()), lambda: map(_file, paths()))
+    return Source(digest_of_file(file), sum(1 for _ in paths()), lambda: map(file_picture, paths()))
 
 
-def _file(path: Path) -> Picture:
+def file_picture(path: Path) -> Picture:
+    """A file of its own; what is wrong with it is told when it is read."""
     try:
         size = path.stat().st_size
     except OSError:

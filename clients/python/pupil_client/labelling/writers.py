@@ -102,6 +102,7 @@ def _arrow_types() -> dict[str, Any]:
         + [(name, pa.float64()) for name in ("precision", "delta", "threshold")]
         + [(name, pa.int64()) for name in ("calibration", "accepted", "wrong")]
         + [("p_value", pa.float64()), ("coverage", pa.float64()), ("fingerprint", pa.string())]
+        + [("signature", pa.string()), ("shift_p_value", pa.float64()), ("shift_allowed", pa.bool_())]
     )
     others = {
         "confidence": pa.float64(), "accepted": pa.bool_(), "scores": pa.list_(pa.float32()),

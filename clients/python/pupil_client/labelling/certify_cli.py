@@ -1,0 +1,80 @@
+"""`pupil certify`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pupil_client.cli import MODEL_HELP, asks_a_server
+from pupil_client.labelling.cli import FILE, PATH, answering
+
+if TYPE_CHECKING:
+    from pupil_client.labelling.certified import CertificateFile
+
+GUARANTEES = ("pac", "per-class", "fdr")
+
+
+@click.command(epilog="\b\nExample:\n  pupil certify --labels sample.csv --model teacher --output certificate.json")
+@click.option(
+    "--labels", required=True, type=FILE, help="Of a random sample: .csv, .jsonl or .parquet, path and label."
+)
+@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A .json file.")
+@click.option("--model", help=f"{MODEL_HELP}  [required without --local]")
+@click.option("--local", type=PATH, help="A bundle (<repository>/<model>/<version>) to ask, without a server.")
+@click.option("--guarantee", default="pac", show_default=True, type=click.Choice(GUARANTEES), help="Kind of promise.")
+@click.option("--precision", default=0.99, show_default=True, help="Share of accepted labels that are right.")
+@click.option("--delta", default=0.05, show_default=True, help="Chance that the promise is broken, but for fdr.")
+@click.option("--pool", multiple=True, type=PATH, help="Where the sample is from: the thresholds to test come from it.")
+@click.option("--run", type=PATH, help="The model's run: a sample that it learned from is refused.")
+@click.option("--others", is_flag=True, help="Some images are of no class that the model knows: it is wrong there.")
+@click.option("--patience", default=300.0, show_default=True, help="Longest time that the server may be away, seconds.")
+@asks_a_server
+def certify(
+    labels: Path,
+    output: Path,
+    model: str | None,
+    local: Path | None,
+    guarantee: str,
+    precision: float,
+    delta: float,
+    pool: tuple[Path, ...],
+    run: Path | None,
+    others: bool,
+    patience: float,
+    server: str,
+    timeout: float,
+    tls_ca: Path | None,
+) -> None:
+    """Makes a certificate from labels that a person gave to a random sample of a pool.
+
+    It holds for labels of that pool by this model in this precision, and goes into `pupil label --certificate`. Where
+    it cannot be made, the command says what it would take. An image that is there twice counts once.
+    """
+    if (model is None) == (local is None):
+        raise click.UsageError("give either --model or --local")
+    from tqdm import tqdm
+
+    from pupil_client.labelling.certify import Question
+    from pupil_client.labelling.certify import certify as make
+    from pupil_client.labelling.learned import learned_from
+    from pupil_client.labelling.samples import read_sample
+    from pupil_client.labelling.shift import require_scipy
+    from pupil_client.labelling.sources import open_sources
+
+    with answering(model, local, server, timeout, tls_ca) as (client, name, _):
+        require_scipy()
+        sample, source = read_sample(labels), open_sources(pool) if pool else None
+        learned = learned_from(run) if run else frozenset()
+        question = Question(guarantee, precision, delta, source, learned, others)
+        with tqdm(unit=" images") as bar:
+            found, missing = make(client, client.model(name), sample, question, patience=patience, progress=bar.update)
+        found.write(output)
+    _tell(found, missing, checked=run is not None)
+
+
+def _tell(found: "CertificateFile", missing: dict[str, str], *, checked: bool) -> None:
+    for name, reason in missing.items():
+        click.echo(f"no label {name!r} will be accepted: {reason}", err=True)
+    if not checked:
+        click.echo("whether the model learned from these images was not looked at: --run RUN does", err=True)
+    click.echo(found.sentence(), err=True)
