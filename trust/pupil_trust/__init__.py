@@ -26,6 +26,7 @@ from pupil_trust.certificates import (
 )
 from pupil_trust.drift import drift_evidence
 from pupil_trust.fdr import fdr_accept, fdr_threshold, needed_for_fdr
+from pupil_trust.not_worse import evidence_not_worse, is_not_worse, needed_for_not_worse
 from pupil_trust.pac import needed_images, p_value, pac_certificate
 from pupil_trust.per_class import per_class_certificates
 from pupil_trust.prior import prior_shift
@@ -62,14 +63,17 @@ __all__ = [
     "equal_mass_calibration_error",
     "equal_width_bins",
     "evidence_against",
+    "evidence_not_worse",
     "expected_calibration_error",
     "fdr_accept",
     "fdr_threshold",
     "fit_temperature",
     "fixed_certificate",
     "fixed_grid",
+    "is_not_worse",
     "mcnemar",
     "needed_for_fdr",
+    "needed_for_not_worse",
     "needed_images",
     "negative_log_likelihood",
     "no_certificate",
