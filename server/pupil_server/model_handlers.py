@@ -33,7 +33,9 @@ class ModelHandlers:
         log.info("load %.200r/%s for %s", request.name, request.version or "newest", call.peer)
         try:
             return self._loaded(
-                await self._repository.load(request.name, request.version, keep_others=request.keep_others)
+                await self._repository.load(
+                    request.name, request.version, keep_others=request.keep_others, aside=request.aside
+                )
             )
         except BundleError as error:
             raise NotServable(self._repository.spell(error)) from error

@@ -101,12 +101,12 @@ class Repository:
 
     # Changes
 
-    async def load(self, name: str, number: int = 0, *, keep_others: bool = False) -> LoadedModel:
+    async def load(self, name: str, number: int = 0, *, keep_others: bool = False, aside: bool = False) -> LoadedModel:
         """Loads a version (0: the newest on disk) beside the live one, then points the name at it.
 
         Versions that the policy does not want and no alias means are unloaded then. With `keep_others` none is, and
-        the name goes only to a newer version. Raises NotFound, or BundleError for a bundle that must not be served:
-        the live one answers on.
+        the name goes only to a newer version; `aside` leaves the name alone too. Raises NotFound, or BundleError for a
+        bundle that must not be served: the live one answers on.
         """
         on_disk = (await asyncio.to_thread(self.on_disk)).get(name, [])
         number = number or max(on_disk, default=0)
@@ -116,6 +116,8 @@ class Repository:
         async with self._changing[name]:
             known = self._versions[name].get(number)
             model = (known and known.model) or await self._load(name, number)
+            if aside:
+                return model
             if not keep_others or number > self._answering.get(name, 0):
                 self._answering[name] = number
                 log.info("%s means %s from now on", name, model)

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from torch import Tensor, nn
 
+from pupil_client.command import main
 from pupil_training.errors import NotInstalled, RunError, TeacherError, TrainingError
 from pupil_training.judge.judgement import facts, judge
 from pupil_training.judge.load import Exam, load_candidate
@@ -210,6 +212,22 @@ def test_a_server_that_cannot_teach_is_named_in_one_line(server: Any) -> None:
         with pytest.raises(TeacherError, match=message) as error:
             load(name)
         assert "\n" not in str(error.value)
+
+
+def test_a_server_that_asks_for_a_token_is_shown_that_of_the_environment(
+    repository: Path, toolbox: Any, start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = CliRunner().invoke(main, ["token", "trainer", "--scope", "infer"])
+    tokens = repository.parent / "tokens.toml"
+    tokens.write_text(made.stdout)
+    images = toolbox.random_pixels(3, seed=4)
+    with start("--tokens", str(tokens)) as server:
+        with pytest.raises(TeacherError, match="cannot teach: a valid token is needed"):
+            load(f"grpc://{server.address}/teacher")
+        monkeypatch.setenv("PUPIL_TOKEN", made.stderr.split()[-1])
+        teacher = load(f"grpc://{server.address}/teacher")
+        assert same(scores(teacher, images), toolbox.linear_scores(images, 1))
+    assert "TOKEN" not in str(teacher.described()).upper()
 
 
 def test_a_server_is_asked_by_alias_and_stays_the_version_that_it_was(

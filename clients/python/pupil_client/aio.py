@@ -234,9 +234,11 @@ class AsyncClient:
         request = models_pb.GetModelRequest(model=messages.model_spec(model))
         return messages.model_info(await self._ask(self._models.Get, request))
 
-    async def load(self, model: str, *, keep_others: bool = False, timeout: float = LOAD_SECONDS) -> ModelInfo:
+    async def load(
+        self, model: str, *, keep_others: bool = False, aside: bool = False, timeout: float = LOAD_SECONDS
+    ) -> ModelInfo:
         """As `Client.load`."""
-        request = messages.load_request(model, keep_others=keep_others)
+        request = messages.load_request(model, keep_others=keep_others, aside=aside)
         return messages.model_info(await self._ask(self._models.Load, request, timeout, tries=1))
 
     async def unload(self, model: str, *, timeout: float = LOAD_SECONDS) -> None:

@@ -29,15 +29,24 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object 
 
 def asks_a_server(command: Decorated) -> Decorated:
     """Adds the options that say which server, who asks, and how long to wait for it."""
+    server = click.option(
+        "--server", default="localhost:50051", show_default=True, envvar="PUPIL_SERVER", help="Address."
+    )
+    return server(reaches_a_server(command))
+
+
+def reaches_a_server(command: Decorated) -> Decorated:
+    """The same without the address, for those who can do without a server."""
     pem = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
     for option in (
         _identity("--tls-key", "key", pem, "PEM file with the key of that certificate."),
         _identity("--tls-certificate", "certificate", pem, "PEM file with our own certificate, if the server asks."),
         _identity("--token", "token", str, "Who asks; better said by the environment.", envvar="PUPIL_TOKEN"),
         _identity("--tls", "tls", None, "Use TLS, with the system's authorities.", is_flag=True),
-        click.option("--tls-ca", type=pem, help="Use TLS, with these authorities."),
+        click.option(
+            "--tls-ca", type=pem, envvar="PUPIL_TLS_CA", show_envvar=True, help="Use TLS, with these authorities."
+        ),
         click.option("--timeout", default=10.0, show_default=True, help="Longest wait for an answer, in seconds."),
-        click.option("--server", default="localhost:50051", show_default=True, envvar="PUPIL_SERVER", help="Address."),
     ):
         command = option(command)
     return command

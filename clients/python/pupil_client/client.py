@@ -233,9 +233,14 @@ class Client:
         request = models_pb.GetModelRequest(model=messages.model_spec(model))
         return messages.model_info(self._ask(self._models.Get, request))
 
-    def load(self, model: str, *, keep_others: bool = False, timeout: float = LOAD_SECONDS) -> ModelInfo:
-        """Loads and checks `student/2` (or the newest `student`), then points the name at it; never tried twice."""
-        request = messages.load_request(model, keep_others=keep_others)
+    def load(
+        self, model: str, *, keep_others: bool = False, aside: bool = False, timeout: float = LOAD_SECONDS
+    ) -> ModelInfo:
+        """Loads and checks `student/2` (or the newest `student`), then points the name at it; never tried twice.
+
+        With `keep_others` no version is unloaded; `aside` leaves the name, too, where it is.
+        """
+        request = messages.load_request(model, keep_others=keep_others, aside=aside)
         return messages.model_info(self._ask(self._models.Load, request, timeout, tries=1))
 
     def unload(self, model: str, *, timeout: float = LOAD_SECONDS) -> None:

@@ -101,10 +101,10 @@ def label_plan(
     return plan
 
 
-def load_request(model: str, *, keep_others: bool) -> models_pb.LoadModelRequest:
+def load_request(model: str, *, keep_others: bool, aside: bool) -> models_pb.LoadModelRequest:
     """Loads `student/2`, or the newest version of `student`."""
     spec = _name_and_version(model)
-    return models_pb.LoadModelRequest(name=spec.name, version=spec.version, keep_others=keep_others)
+    return models_pb.LoadModelRequest(name=spec.name, version=spec.version, keep_others=keep_others, aside=aside)
 
 
 def unload_request(model: str) -> models_pb.UnloadModelRequest:

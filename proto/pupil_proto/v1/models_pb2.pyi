@@ -39,14 +39,16 @@ class GetModelRequest(_message.Message):
     def __init__(self, model: _Optional[_Union[_inference_pb2.ModelSpec, _Mapping]] = ...) -> None: ...
 
 class LoadModelRequest(_message.Message):
-    __slots__ = ("name", "version", "keep_others")
+    __slots__ = ("name", "version", "keep_others", "aside")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     KEEP_OTHERS_FIELD_NUMBER: _ClassVar[int]
+    ASIDE_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     keep_others: bool
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., keep_others: bool = ...) -> None: ...
+    aside: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., keep_others: bool = ..., aside: bool = ...) -> None: ...
 
 class UnloadModelRequest(_message.Message):
     __slots__ = ("name", "version")

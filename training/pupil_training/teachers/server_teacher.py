@@ -1,7 +1,9 @@
 """A running server as a teacher: the one place where training talks to anybody."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +24,8 @@ class ServerTeacher:
     """`grpc://host:port/model`, `…/model@alias` or `…/model/version`; the version is looked up once and kept.
 
     A server tells calibrated scores, so its logits are their logarithms and their temperature is 1: softening begins
-    at the calibrated scores, where that of a run or bundle begins at its own logits.
+    at the calibrated scores, where that of a run or bundle begins at its own logits. PUPIL_TOKEN and PUPIL_TLS_CA in
+    the environment let us in where a server asks for a token, or TLS.
     """
 
     model = None  # a server shows no layers
@@ -34,7 +37,9 @@ class ServerTeacher:
         if not (self._address and model):
             raise TeacherError(f"{name}: a server is named {SCHEME}host:port/model, …/model@alias or …/model/version")
         self._where = name
-        self._client = Client(self._address, timeout=PATIENCE)
+        ca = os.environ.get("PUPIL_TLS_CA")
+        token = os.environ.get("PUPIL_TOKEN")  # as the client's verbs take it; a recipe is no place for a secret
+        self._client = Client(self._address, timeout=PATIENCE, token=token, tls=Path(ca) if ca else False)
         with self._one_line_errors("cannot teach"):
             info = self._client.model(model)
         self.name = info.name
