@@ -115,6 +115,20 @@ def test_what_is_no_bundle_is_no_version(folder) -> None:
 # Swapping
 
 
+def test_a_version_on_trial_answers_beside_the_others_and_the_name_stays_where_it_is(folder, toolbox) -> None:
+    toolbox.write_bundle(folder, "student", 2)
+
+    async def script(repository: Repository) -> None:
+        await repository.load("student", 1)
+        await repository.load("student", 2, aside=True)
+        assert ready(repository) == ["student/1", "student/2"]
+        assert answering(repository) == 1
+        await repository.load("student", 2, keep_others=True)
+        assert answering(repository) == 2
+
+    run(folder, script)
+
+
 def test_rolling_back_to_an_older_version_makes_it_answer_though_an_alias_keeps_the_newer_one(folder, toolbox) -> None:
     toolbox.write_bundle(folder, "student", 2)
     (folder / "student/aliases.json").write_text('{"canary": 2}')
