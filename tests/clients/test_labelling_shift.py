@@ -93,16 +93,16 @@ def test_the_last_digits_of_a_confidence_are_no_shift():
 
 
 def test_honest_pools_are_seldom_refused():
-    """Independent of the server: 300 draws of both from one source, of which 1 in 1,000 may be refused."""
+    """Independent of the server: 100 draws of both from one source, of which 1 in 1,000 may be refused."""
     random, refused = np.random.default_rng(4), 0
-    for _ in range(300):
+    for _ in range(100):
         pairs = [(random.beta(9, 1, n), np.bincount(random.integers(0, 10, n), minlength=10)) for n in (450, 2000)]
         ours, theirs = (Answers(confidence.tolist(), counts.tolist()) for confidence, counts in pairs)
         try:
             looked_at(VERDICT, ours, theirs, allowed=False)
         except Withheld:
             refused += 1
-    assert refused <= 3
+    assert refused <= 2
 
 
 def test_a_server_that_does_not_tell_is_refused_before_the_work():

@@ -22,14 +22,16 @@ from pupil_training.recipe import Recipe
 def hand_out(recipe: Recipe, output: Path) -> None:
     """The folder `output`, whole or not at all: `pool.txt` with paths or `pool.npy` with pixels, `validation.csv`.
 
+    Without a pool in the data there is none in the folder either.
     Each image keeps the bytes that training knows it by. Raises DataError.
     """
     from pupil_training.data.splits import Splits
 
     splits = Splits(recipe.data)
-    pool, validation = splits.listing("pool").pictures, splits.listing("validation")
+    validation = splits.listing("validation")
     with _whole(output) as folder:
-        _write_pool(folder, pool)
+        if splits.has("pool"):
+            _write_pool(folder, splits.listing("pool").pictures)
         names = [_as_file(folder, number, picture) for number, picture in enumerate(validation.pictures)]
         labels = [splits.classes[number] for number in validation.labels.tolist()]
         with (folder / "validation.csv").open("w", newline="", encoding="utf-8") as file:

@@ -115,7 +115,10 @@ def _pool(turn: Turn, story: Story) -> tuple[Path, ...]:
     if turn.pool:
         return turn.pool
     given = _given(turn, story)
-    return tuple(file for file in (given / "pool.txt", given / "pool.npy") if file.exists())
+    found = tuple(file for file in (given / "pool.txt", given / "pool.npy") if file.exists())
+    if not found:
+        raise ValueError(f"{turn.recipe}: its data has no pool; name what is to be labelled with --pool")
+    return found
 
 
 def _label(client: Client, turn: Turn, story: Story, teacher: Facts) -> Facts:

@@ -110,13 +110,13 @@ def _agree(folder: Path, job: Job, ledger: Ledger) -> None:
         )
     if before["source"] != now["source"]:
         raise ValueError(f"{folder}: the source has changed since the job was begun; bring it back, {over}")
-    if before.get("precision") != now["precision"]:
-        raise ValueError(
-            f"{folder}: begun with weights of {before.get('precision')}, now asked is {now['precision']}; ask for "
-            f"--model {before['model']}:{before.get('precision')}, {over}"
-        )
-    if before != now:
+    if before.keys() != now.keys() or before["shards"] != now["shards"]:
         raise ValueError(f"{folder}: begun by another version of pupil; go on with that one, {over}")
+    if before["precision"] != now["precision"]:
+        raise ValueError(
+            f"{folder}: begun with weights of {before['precision']}, now asked is {now['precision']}; ask for "
+            f"--model {before['model']}:{before['precision']}, {over}"
+        )
 
 
 def _label(job: Job, ledger: Ledger, crew: Crew) -> None:
