@@ -20,7 +20,7 @@ from pupil_client.labelling.cli import labels
 PICTURES = {"a.png": b"dog 1", "b/c.jpg": b"cat 2", "b/d.GIF": b"fox 3", "b/e.tiff": b"bad", "notes.txt": b"no"}
 COLUMNS = [
     "image", "sha256", "label", "confidence", "accepted", "scores", "classes", "served_by", "model", "version",
-    "fingerprint", "certificate", "error",
+    "fingerprint", "precision", "certificate", "error",
 ]  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def test_every_help_ends_with_an_example(verb):
 def test_the_verbs_stand_in_the_order_of_the_work():
     lines = pupil("--help").stdout.partition("Commands:")[2].splitlines()
     verbs = [line.split()[0] for line in lines if line.startswith("  ") and not line.startswith("   ")]
-    assert verbs[:18] == [
+    assert verbs[:19] == [
         "augment",
         "train",
         "distill",
@@ -92,6 +92,7 @@ def test_the_verbs_stand_in_the_order_of_the_work():
         "token",
         "classify",
         "compare",
+        "certify",
         "label",
         "labels",
         "models",
@@ -201,7 +202,7 @@ def test_csv_and_standard_output_hold_the_same_rows(server, folder, tmp_path):
     with output.open(newline="") as file:
         cells = list(csv.DictReader(file))
     rows = [json.loads(line) for line in pupil(*common, "--output", "-").stdout.splitlines()]
-    plain = ("image", "sha256", "label", "served_by", "model", "fingerprint", "error")
+    plain = ("image", "sha256", "label", "served_by", "model", "fingerprint", "precision", "error")
     for cell, row in zip(cells, rows, strict=True):
         assert list(cell) == COLUMNS
         assert [cell[name] for name in plain] == [row[name] or "" for name in plain]
