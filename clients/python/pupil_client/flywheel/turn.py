@@ -178,16 +178,18 @@ def _export(turn: Turn, story: Story, version: int) -> Facts:
 
 def _shadow(client: Client, turn: Turn, story: Story, old: Facts, new: Facts) -> dict[str, int]:
     """Both versions loaded, neither the alias nor the name moved, and asked the same."""
-    for wanted in (old, new):
+    served = {}
+    for name, wanted in (("old", old), ("new", new)):
         loaded = client.load(f"{wanted['model']}/{wanted['version']}", aside=True)
         if loaded.fingerprint != wanted["fingerprint"]:
             raise ValueError(
                 f"the server loaded {loaded.name}/{loaded.version} with fingerprint {loaded.fingerprint[:12]}, in the "
                 f"story it has {wanted['fingerprint'][:12]}; does the server serve {turn.repository}?"
             )
+        served[name] = loaded.exactly  # in the precision that callers get
     labelled = read_sample(turn.validation or _given(turn, story) / "validation.csv")
     with tqdm(total=len(labelled), desc="shadow", unit=" images") as bar:
-        return run_in_shadow(client, spelled(old), spelled(new), labelled, bar.update)
+        return run_in_shadow(client, served["old"], served["new"], labelled, bar.update)
 
 
 def _decide(client: Client, turn: Turn, old: Facts, new: Facts, shadow: Facts) -> Facts:
@@ -202,7 +204,8 @@ def _decide(client: Client, turn: Turn, old: Facts, new: Facts, shadow: Facts) -
         return found
     with suppress(NotFound):  # it was unloaded when this was begun before
         client.unload(exactly)
-    bundle = turn.repository / exactly
+    bundle, refused = turn.repository / exactly, turn.folder / "refused"
     if bundle.exists():  # where it lay, a server that starts anew would make it the newest
-        shutil.move(bundle, turn.folder / "refused")
+        shutil.rmtree(refused, ignore_errors=True)  # half of it, from another disk
+        shutil.move(bundle, refused)
     return found
