@@ -213,7 +213,7 @@ def test_a_job_over_another_source_than_it_was_begun_with_is_refused_in_one_line
 
 def test_a_job_goes_on_under_another_promise_with_the_scores_that_it_has(make, tmp_path):
     client, job = make
-    strict = Promise("fixed", threshold=0.3)
+    strict = Promise("fixed", threshold=0.2)
     run(client, job(output=tmp_path / "fresh.jsonl", promise=strict), ignore)
     with pytest.raises(Stopped):
         run(client, job(), stop_after(SHARD_IMAGES + 100))
