@@ -14,6 +14,7 @@ from pupil_client import Client
 from pupil_client.labelling.job import SHARD_IMAGES, Job, run
 from pupil_client.labelling.promise import Promise
 from pupil_client.labelling.rows import read_rows
+from pupil_client.labelling.shift import Withheld
 from pupil_client.labelling.sources import open_source
 
 KILLS = int(os.environ.get("PUPIL_TEST_KILLS", "5"))
@@ -67,9 +68,10 @@ def real(toolbox, tmp_path_factory):
         yield running
 
 
-def label(real, source, output, promise=PROMISE):
+def label(real, source, output, promise=PROMISE, *, allow_shift=False):
     with Client(real.address) as client:
-        job = Job(open_source(source), output, client.model("teacher"), promise, real.address)
+        model = client.model("teacher")
+        job = Job(open_source(source), output, model, promise, real.address, allow_shift=allow_shift)
         return run(client, job, lambda images: None)
 
 
@@ -99,14 +101,16 @@ def test_killed_at_random_moments_with_a_server_that_restarts_it_ends_in_the_sam
         assert [path.name for path in (tmp_path / folder).iterdir()] == ["labels.parquet"]
 
 
-def test_a_pool_of_one_class_is_labelled_like_any_other(toolbox, real, tmp_path):
+def test_a_pool_of_one_class_is_labelled_like_any_other_once_that_is_allowed(toolbox, real, tmp_path):
     pixels = toolbox.random_pixels(200, seed=4)
     scores = toolbox.linear_scores(pixels, seed=1)
     of_one = scores.argmax(axis=1) == 3
     assert of_one.sum() >= 5
     np.save(tmp_path / "pool.npy", pixels[of_one])
     for promise in (PROMISE, Promise("fdr", 0.9)):
-        tally = label(real, tmp_path / "pool.npy", tmp_path / "labels.csv", promise)
+        with pytest.raises(Withheld, match="by the predicted classes"):  # which is a choice, and no fair sample
+            label(real, tmp_path / "pool.npy", tmp_path / "labels.csv", promise)
+        tally = label(real, tmp_path / "pool.npy", tmp_path / "labels.csv", promise, allow_shift=True)
         rows = list(read_rows(tmp_path / "labels.csv"))
         assert {row["label"] for row in rows} == {toolbox.classes[3]}
         expected = (scores[of_one].max(axis=1) >= tally.certificate.threshold).tolist()
