@@ -174,6 +174,8 @@ def test_every_method_asks_for_the_scope_that_it_should(repository: Path) -> Non
         "Models/Load": "admin",
         "Models/Unload": "admin",
         "Models/SetAlias": "admin",
+        "Models/GetWatch": "any",
+        "Models/ResetWatch": "admin",
         "grpc.health.v1.Health/Check": "open",
         "grpc.health.v1.Health/Watch": "open",
         "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": "any",
