@@ -45,8 +45,9 @@ class Disagreements:
                 known = self._known[file] if file in self._known else self._known.setdefault(file, _sha256s(file))
                 for place in places:
                     self._keep(file, known, student, sample, place, float(kl[place]))
-        except OSError as error:
-            log.warning("%s: a disagreement is not kept (%s)", file, error.strerror)
+        except (OSError, LookupError, TypeError, ValueError) as error:  # the latter of lines that are not ours
+            self._known.pop(file, None)  # the next one finds the line that was left half, and cuts it off
+            log.warning("%s: a disagreement is not kept (%s)", file, error)
 
     def _keep(self, file: Path, known: set[str], student: LoadedModel, sample: Sample, place: int, kl: float) -> None:
         data = sample.files[place] if sample.files else sample.pixels[place].tobytes()
