@@ -111,7 +111,7 @@ def test_a_stream_goes_on_from_its_file_and_its_evidence_begins_at_none() -> Non
 
 
 def test_under_one_source_the_evidence_is_a_martingale_across_windows(monkeypatch) -> None:
-    """Its mean over all streams of 6 images, each as likely as the prior has it, is 1: windows of two end on the way."""
+    """Its mean over all streams of 6 images, as likely as the prior has them, is 1: windows of two end on the way."""
     monkeypatch.setattr("pupil_server.live.stream.WINDOW", 2)
     ours = np.array([1.0, 1.0])
     mean = 0.0
@@ -138,6 +138,18 @@ def test_images_are_counted_in_the_bins_of_the_calibration_images() -> None:
     cut = np.quantile(reference["brightness"], 0.5)
     assert brightness[:5].sum() == 2 * (pixels.reshape(100, -1).mean(axis=1) / 255 < cut).sum()
     assert drift.streams["classes"].whole.tolist() == (2 * np.bincount(scores.argmax(axis=1), minlength=8)).tolist()
+
+
+def test_a_confidence_that_differs_by_rounding_alone_is_the_same() -> None:
+    random = np.random.default_rng(8)
+    seen = features(*traffic(random, CALIBRATION))
+    seen["confidence"][:600] = 1.0  # as of a model that is sure
+    drift = drift_from(seen, CLASSES)
+    pixels, scores = traffic(random, 100)
+    scores[:, 0] = np.nextafter(np.float32(1), np.float32(0))
+    drift.add(pixels, scores)
+    drift.count()
+    assert drift.streams["confidence"].whole[-1] == 100
 
 
 def test_a_bundle_that_tells_nothing_of_its_images_is_watched_by_what_it_tells() -> None:

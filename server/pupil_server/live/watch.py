@@ -63,9 +63,9 @@ class Watches:
 
     def attach(self, model: LoadedModel) -> None:
         """Begins to watch a model that was just loaded, in each precision, or goes on where the state file ends."""
+        self._let_go()
         if model.facts.teacher is None or not (self._settings.drift or self._shadow):
             return
-        self._let_go()
         for student in model.in_each_precision():
             watch = self._watched[student.identity] = Watch(student)
             try:
