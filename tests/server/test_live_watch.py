@@ -157,6 +157,11 @@ def test_what_was_seen_survives_a_restart_and_a_broken_file_is_set_aside(
 
     serve_fifty(1, 50)
     serve_fifty(2, 100)
+    known = json.loads(state.read_text())
+    for student in known.values():
+        student["drift"]["streams"]["classes"]["whole"][0] = -1
+    state.write_text(json.dumps(known))
+    serve_fifty(3, 50)  # the model is served all the same
     state.write_text('{"half": ')
     serve_fifty(3, 50)
     assert (tmp_path / "watch.json.broken").read_text() == '{"half": '
@@ -180,6 +185,7 @@ def test_disagreements_are_kept_once_each_as_rows_of_a_labels_file(start, connec
 
     file, rows = rows_after_two_rounds()
     assert [row["label"] for row in rows] == [toolbox.classes[student[place]] for place in differ]
+    assert [row["teacher_label"] for row in rows] == [toolbox.classes[teacher[place]] for place in differ]
     assert rows[0]["classes"] == list(toolbox.classes)
     assert all((kept / row["image"]).read_bytes().startswith(b"\x89PNG") for row in rows)
     review = tmp_path / "review.json"
@@ -226,6 +232,24 @@ def test_the_client_and_the_command_show_the_watch(start, toolbox, becomes) -> N
                 return await client.reset_watch("student"), await client.watch("student")
 
         assert [each.images for each in asyncio.run(asked())] == [0, 0]
+
+
+def test_an_unloaded_student_takes_its_alarms_out_of_the_metrics(start, connect, toolbox, becomes) -> None:
+    alarm = 'pupil_watch_alarm{kind="agreement",model="student",precision="fp32",version="1"} 1.0'
+    with start("--shadow", "1") as server:
+        stubs = connect(server.address)
+        classify(stubs, toolbox.random_pixels(200, seed=8))
+        becomes(lambda: alarm in metrics(server))
+        assert 'pupil_disagreement{bound="low",model="student"' in metrics(server)
+        for name in ("student", "teacher"):
+            stubs.models.Unload(models_pb2.UnloadModelRequest(name=name), timeout=PATIENCE)
+        stubs.models.Load(models_pb2.LoadModelRequest(name="teacher"), timeout=PATIENCE)
+        shown = metrics(server)
+        assert "pupil_watch_alarm{" not in shown
+        assert "pupil_disagreement{" not in shown
+        stubs.models.Load(models_pb2.LoadModelRequest(name="student"), timeout=PATIENCE)
+        assert alarm in metrics(server)  # the same files: it goes on
+        assert watch(stubs).compared == 200
 
 
 def test_a_model_that_nobody_watches_is_not_found(start, connect) -> None:

@@ -69,8 +69,11 @@ def graph_that_hangs_on_white(weights: np.ndarray) -> bytes:
 
 @pytest.fixture
 def hanging(repository: Path, toolbox) -> None:
-    """Turns `student` into a model that never comes back from an image whose first value is 255."""
-    bundle = repository / "student/1"
+    make_hanging(repository / "student/1", toolbox)
+
+
+def make_hanging(bundle: Path, toolbox) -> None:
+    """Turns a model into one that never comes back from an image whose first value is 255."""
     (old,) = [
         numpy_helper.to_array(each)
         for each in onnx.load(bundle / "model.onnx").graph.initializer
@@ -144,3 +147,15 @@ def test_without_a_watchdog_a_slow_batch_is_nobodys_business(hanging, start, con
         stuck = stubs.inference.Classify.future(request(POISON))
         becomes(stuck.done)
         assert live(server.http) == (200, "ok\n")
+
+
+def test_a_teacher_that_hangs_costs_the_student_in_whose_shadow_it_works_no_answer(
+    repository, toolbox, start, connect, becomes
+) -> None:
+    make_hanging(repository / "teacher/1", toolbox)
+    with start("--shadow", "1", "--watchdog", "0") as server:
+        stubs = connect(server.address)
+        for _ in range(20):
+            assert stubs.inference.Classify(request(POISON), timeout=PATIENCE).predictions
+        with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=PATIENCE) as page:
+            assert 'pupil_shadow_images_total{outcome="full"}' in page.read().decode()

@@ -56,7 +56,9 @@ class Agreement:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> Self:
-        """Raises LookupError, TypeError or ValueError where that makes no sense."""
+    def from_dict(cls, plain: dict[str, Any], *, classes: int) -> Self:
+        """Raises ArithmeticError, LookupError, TypeError or ValueError where that makes no sense."""
         compared, agreed = ([int(count) for count in plain[key]] for key in ("compared", "agreed"))
+        if len(compared) not in (0, classes) or not all(0 <= a <= of for a, of in zip(agreed, compared, strict=True)):
+            raise ValueError(f"{agreed} agreed of {compared}, with {classes} classes")
         return cls(str(plain["teacher"]), compared, agreed, float(plain["kl"]), bool(plain["alarm"]))

@@ -39,22 +39,31 @@ class Disagreements:
         """Keeps the images at `places` of a sample; `teacher` are its scores (N, K). Blocks; a full disk is logged."""
         facts = student.facts
         file = self._folder / f"{facts.model}-{facts.version}-{facts.fingerprint[:12]}.jsonl"
-        kl = kl_divergence(teacher, sample.scores)
         try:
             with self._one_at_a_time:
                 known = self._known[file] if file in self._known else self._known.setdefault(file, _sha256s(file))
                 for place in places:
-                    self._keep(file, known, student, sample, place, float(kl[place]))
-        except OSError as error:
-            log.warning("%s: a disagreement is not kept (%s)", file, error.strerror)
+                    self._keep(file, known, student, sample, place, teacher[place])
+        except (OSError, LookupError, TypeError, ValueError) as error:  # the latter of lines that are not ours
+            self._known.pop(file, None)  # the next one finds the line that was left half, and cuts it off
+            log.warning("%s: a disagreement is not kept (%s)", file, error)
 
-    def _keep(self, file: Path, known: set[str], student: LoadedModel, sample: Sample, place: int, kl: float) -> None:
+    def _keep(
+        self,
+        file: Path,
+        known: set[str],
+        student: LoadedModel,
+        sample: Sample,
+        place: int,
+        teacher: NDArray[np.float32],
+    ) -> None:
+        """The image at `place`, of which `teacher` are its scores (K,)."""
         data = sample.files[place] if sample.files else sample.pixels[place].tobytes()
         sha256 = hashlib.sha256(data).hexdigest()
         if sha256 in known or len(known) >= MOST_ROWS:
             return
         name = self._picture(sample, place, sha256) if self._pictures else sha256
-        row = _row(student, name, sha256, sample.scores[place], kl)
+        row = _row(student, name, sha256, sample.scores[place], teacher)
         if not known:
             row["classes"] = list(student.facts.classes)
         with file.open("ab") as lines:
@@ -91,8 +100,10 @@ def _sha256s(file: Path) -> set[str]:
     return {json.loads(line)["sha256"] for line in lines}
 
 
-def _row(student: LoadedModel, image: str, sha256: str, scores: NDArray[np.float32], kl: float) -> dict[str, Any]:
-    """A row of a labels file, with what a review queue is ordered by."""
+def _row(
+    student: LoadedModel, image: str, sha256: str, scores: NDArray[np.float32], teacher: NDArray[np.float32]
+) -> dict[str, Any]:
+    """A row of a labels file, with what the teacher said instead and what a review queue is ordered by."""
     best = int(scores.argmax())
     return {
         "image": image,
@@ -104,6 +115,7 @@ def _row(student: LoadedModel, image: str, sha256: str, scores: NDArray[np.float
         "model": student.facts.model,
         "version": student.facts.version,
         "fingerprint": student.facts.fingerprint,
+        "teacher_label": student.facts.classes[int(teacher.argmax())],
         "agree": False,
-        "kl": kl,
+        "kl": float(kl_divergence(teacher[None], scores[None])[0]),
     }

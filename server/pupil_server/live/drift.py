@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_server.bundle import Bundle
-from pupil_trust.drift import drift_evidence
+from pupil_server.live.stream import Numbers, Stream
 
 LEVEL = 0.05  # the chance of a false alarm over the whole life of a stream, shared by all kinds
 BINS = 10  # of equal mass among the calibration images
+QUANTILES = np.arange(1, BINS) / BINS
 MOST_HELD = 256  # images that wait to be counted together: one at a time would cost a small student its lead
-MOST_HELD_BYTES = 4_000_000
+MOST_HELD_BYTES = 500_000  # the loop counts these in a millisecond or so
+DIGITS = 4  # below, numbers differ by the hardware and the size of a batch
 ENOUGH = 56  # rows and columns: of a larger image so many are looked at, as at export
-
-Numbers = NDArray[np.float64]
 
 
 class Drift:
@@ -24,23 +24,22 @@ class Drift:
     def __init__(self, bundle: Bundle) -> None:
         classes = len(bundle.facts.classes)
         self._edges: dict[str, Numbers] = {}
-        self._reference: dict[str, Numbers] = {}
+        self.streams: dict[str, Stream] = {}
         for kind, values in _reference(bundle).items():
-            cuts = np.arange(1, classes) - 0.5 if kind == "classes" else np.quantile(values, np.arange(1, BINS) / BINS)
+            cuts = np.arange(1, classes) - 0.5 if kind == "classes" else np.quantile(values.round(DIGITS), QUANTILES)
             self._edges[kind] = np.unique(cuts)
-            self._reference[kind] = self._binned(kind, values)
-        self.counts = {kind: np.zeros_like(each) for kind, each in self._reference.items()}
+            self.streams[kind] = Stream(self._binned(kind, values))
         self.alarms: set[str] = set()
         self._held: list[tuple[NDArray[np.uint8], NDArray[np.float32]]] = []
         self._held_images = self._held_bytes = 0
 
     @property
     def images(self) -> int:
-        return int(max((counts.sum() for counts in self.counts.values()), default=0))
+        return max((stream.images for stream in self.streams.values()), default=0)
 
     def add(self, pixels: NDArray[np.uint8], scores: NDArray[np.float32]) -> bool:
         """Images (N, H, W, C) with their scores (N, K). They are counted some at a time; says whether now is one."""
-        if not self._reference:
+        if not self.streams:
             return False
         enough = looked_at(pixels)
         self._held.append((enough, scores))
@@ -58,28 +57,29 @@ class Drift:
         pixels, scores = (np.concatenate(each) for each in zip(*self._held, strict=True))
         self._held, self._held_images, self._held_bytes = [], 0, 0
         for kind, values in features(pixels, scores).items():
-            if kind in self.counts:
-                self.counts[kind] += self._binned(kind, values)
-        enough = math.log(len(self.counts) / LEVEL)
+            if kind in self.streams:
+                self.streams[kind].add(self._binned(kind, values))
+        enough = math.log(len(self.streams) / LEVEL)
         self.alarms |= {kind for kind, evidence in self.evidence().items() if evidence >= enough}
 
     def evidence(self) -> dict[str, float]:
         """By kind, as a logarithm, for "this traffic is another one"; empty where the bundle has no reference."""
-        return {kind: drift_evidence(self._reference[kind], counts) for kind, counts in self.counts.items()}
+        return {kind: stream.evidence() for kind, stream in self.streams.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        return {"counts": {kind: each.tolist() for kind, each in self.counts.items()}, "alarms": sorted(self.alarms)}
+        return {"streams": {kind: each.to_dict() for kind, each in self.streams.items()}, "alarms": sorted(self.alarms)}
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Goes on from what `to_dict` gave. Raises ValueError where that is of other kinds or bins."""
-        counts = {kind: np.array(each, dtype=np.float64) for kind, each in plain["counts"].items()}
-        if {kind: each.shape for kind, each in counts.items()} != {k: each.shape for k, each in self.counts.items()}:
-            raise ValueError("counts of other kinds or bins")
-        self.counts, self.alarms = counts, set(plain["alarms"])
+        """Goes on from what `to_dict` gave. Raises as `Stream.from_dict` does where that makes no sense."""
+        told, alarms = dict(plain["streams"]), set(plain["alarms"])
+        if told.keys() != self.streams.keys() or not alarms <= told.keys():
+            raise ValueError("counts of other kinds")
+        self.streams = {kind: Stream.from_dict(mine.reference, told[kind]) for kind, mine in self.streams.items()}
+        self.alarms = alarms
 
     def _binned(self, kind: str, values: Numbers) -> Numbers:
         edges = self._edges[kind]
-        places = np.searchsorted(edges, values, side="right")
+        places = np.searchsorted(edges, values.round(DIGITS), side="right")
         return np.bincount(places, minlength=len(edges) + 1).astype(np.float64)
 
 

@@ -21,7 +21,9 @@ from pupil_server.settings import ServerSettings
 
 log = logging.getLogger("pupil.live")
 
+NONSENSE = (ArithmeticError, LookupError, TypeError, ValueError)  # of a state file that somebody else wrote
 KINDS = ("agreement", "brightness", "classes", "confidence", "contrast")
+BOUNDS = ("low", "high")
 
 
 class Watch:
@@ -42,8 +44,8 @@ class Watch:
         return {"agreement": self.agreement.to_dict(), "drift": self.drift.to_dict()}
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """Goes on from what `to_dict` gave. Raises LookupError, TypeError or ValueError where that makes no sense."""
-        self.agreement = Agreement.from_dict(plain["agreement"])
+        """Goes on from what `to_dict` gave. Raises one of NONSENSE where it did not give that."""
+        self.agreement = Agreement.from_dict(plain["agreement"], classes=len(self.student.facts.classes))
         self.drift.restore(plain["drift"])
 
 
@@ -61,18 +63,19 @@ class Watches:
 
     def attach(self, model: LoadedModel) -> None:
         """Begins to watch a model that was just loaded, in each precision, or goes on where the state file ends."""
+        self._let_go()
         if model.facts.teacher is None or not (self._settings.drift or self._shadow):
             return
-        self._let_go()
         for student in model.in_each_precision():
             watch = self._watched[student.identity] = Watch(student)
             try:
                 if student.identity in self._known:
                     watch.restore(self._known[student.identity])
-            except (LookupError, TypeError, ValueError) as error:
+            except NONSENSE as error:
                 log.warning("%s: what was watched before is not understood (%s); it begins anew", student, error)
                 watch = self._watched[student.identity] = Watch(student)
             self._show(watch)
+            self._judge(watch)
             student.watch = partial(self._saw, watch)
 
     def of(self, student: LoadedModel) -> Watch:
@@ -81,7 +84,7 @@ class Watches:
         if watch is None:
             raise NotFound(f"{student} is not watched; a student is that names a teacher, under --shadow or --drift")
         watch.drift.count()
-        self._show(watch)
+        self._judge(watch)
         return watch
 
     def reset(self, student: LoadedModel) -> Watch:
@@ -89,13 +92,13 @@ class Watches:
         watch = self.of(student)
         watch.agreement, watch.drift = Agreement(), Drift(student.bundle)
         self._known.pop(student.identity, None)
-        self._show(watch)
+        self._judge(watch)
         return watch
 
     async def save(self) -> None:
         """Writes the state, where there is a place for it."""
+        self._let_go()
         if self._settings.watch_state:
-            self._let_go()
             self._known |= {identity: watch.to_dict() for identity, watch in self._watched.items()}
             await asyncio.to_thread(write_state, self._settings.watch_state, dict(self._known))
 
@@ -110,6 +113,7 @@ class Watches:
             if watch.student.retired:
                 self._known[identity] = watch.to_dict()
                 del self._watched[identity]
+                self._hide(watch)
 
     def _saw(
         self, watch: Watch, pixels: NDArray[np.uint8], files: Sequence[bytes], scores: NDArray[np.float32]
@@ -117,7 +121,7 @@ class Watches:
         """A request was answered. Nothing that goes wrong here reaches the caller."""
         try:
             if self._settings.drift and watch.drift.add(pixels, scores):
-                self._show(watch)
+                self._judge(watch)
             if self._shadow:
                 self._shadow.saw(watch.student, Sample(pixels, files, scores), partial(self._compared, watch))
         except Exception:
@@ -127,20 +131,51 @@ class Watches:
         if watch.agreement.teacher != teacher.identity:  # nothing that an older teacher said counts
             watch.agreement = Agreement(teacher.identity)
         agree = watch.agreement.add(sample.scores, scores, limit=self._settings.shadow_limit)
-        self._show(watch)
+        self._judge(watch)
         if self._kept and not agree.all():
             await asyncio.to_thread(self._kept.add, watch.student, sample, scores, np.flatnonzero(~agree).tolist())
 
-    def _show(self, watch: Watch) -> None:
-        """What the watch found, in the metrics; and where the traffic has changed, to the certificates, which lapse."""
-        student, metrics = watch.student, self._metrics
-        labels = student.facts.model, str(student.facts.version), student.facts.precision
-        for bound, rate in zip(("low", "high"), watch.agreement.interval(), strict=True):
-            metrics.disagreement.labels(*labels, bound).set(rate)
-        for kind, evidence in watch.drift.evidence().items():
-            metrics.drift_evidence.labels(*labels, kind).set(evidence)
+    def _judge(self, watch: Watch) -> None:
+        """Tells the alarms to the metrics, and to the certificates, which lapse where the traffic has changed."""
+        student, metrics, labels = watch.student, self._metrics, _labels(watch)
+        if student.retired:  # another one may have taken its name
+            return
         for kind in KINDS:
             metrics.watch_alarm.labels(*labels, kind).set(kind in watch.alarms)
         changed = sorted(watch.drift.alarms) if self._settings.lapse else []
         student.lapsed = f"the {' and '.join(changed)} of its traffic changed" if changed else ""
         metrics.certificates_valid.labels(*labels).set(not changed)
+
+    def _show(self, watch: Watch) -> None:
+        """Has the numbers computed when somebody reads the metrics: for each image they would cost too much."""
+        metrics, labels = self._metrics, _labels(watch)
+        for place, bound in enumerate(BOUNDS):
+            metrics.disagreement.labels(*labels, bound).set_function(partial(_bound, watch, place))
+        for kind in watch.drift.streams:
+            metrics.drift_evidence.labels(*labels, kind).set_function(partial(_evidence, watch, kind))
+
+    def _hide(self, watch: Watch) -> None:
+        """Takes an unloaded student out of the metrics, its alarms too, unless another has taken its name."""
+        metrics, labels = self._metrics, _labels(watch)
+        if labels in map(_labels, self._watched.values()):
+            return
+        for bound in BOUNDS:
+            metrics.disagreement.remove(*labels, bound)
+        for kind in watch.drift.streams:
+            metrics.drift_evidence.remove(*labels, kind)
+        for kind in KINDS:
+            metrics.watch_alarm.remove(*labels, kind)
+        metrics.certificates_valid.remove(*labels)
+
+
+def _labels(watch: Watch) -> tuple[str, str, str]:
+    facts = watch.student.facts
+    return facts.model, str(facts.version), facts.precision
+
+
+def _bound(watch: Watch, place: int) -> float:
+    return watch.agreement.interval()[place]
+
+
+def _evidence(watch: Watch, kind: str) -> float:
+    return watch.drift.streams[kind].evidence()
