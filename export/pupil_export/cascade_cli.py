@@ -54,8 +54,9 @@ def cascade(
         for row in found:
             click.echo(json.dumps(row))
     else:
+        agree = (pair.said == pair.told).mean()
         click.echo(f"{len(pair.confidence):,} calibration images: student {pair.student_right.mean():.2%} right, "
-                   f"teacher {pair.teacher_right.mean():.2%}, they agree on {pair.agree.mean():.2%}")  # fmt: skip
+                   f"teacher {pair.teacher_right.mean():.2%}, they agree on {agree:.2%}")  # fmt: skip
         click.echo(aligned([HEADS, *map(_spelled, found)]))
         for row in found:
             if "missing" in row:

@@ -9,21 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_export.errors import ExportError
-from pupil_trust.cascade import (
-    CascadeCertificate,
-    CascadePoint,
-    Goal,
-    cascade_certificate,
-    cascade_curve,
-    disagreements,
-    setbacks,
-    wrong_answers,
-)
+from pupil_trust.cascade import CascadeCertificate, CascadePoint, Goal, cascade_certificate, cascade_curve, losses_of
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A student's confidence (N,), whether it and its teacher were right (N,) and agreed (N,), and what an image costs.
+    """A student's confidence, the classes that it and its teacher said, the right ones, (N,) each; what an image costs.
 
     `grid` are the thresholds to test, strict to loose; `cost` is in multiply-adds, and None where that is not known.
     """
@@ -32,9 +23,9 @@ class Pair:
     teacher: str
     confidence: NDArray[np.float64]
     grid: NDArray[np.float64]
-    student_right: NDArray[np.bool_]
-    teacher_right: NDArray[np.bool_]
-    agree: NDArray[np.bool_]
+    said: NDArray[np.int64]
+    told: NDArray[np.int64]
+    label: NDArray[np.int64]
     cost: tuple[int, int] | None
 
     @classmethod
@@ -48,26 +39,29 @@ class Pair:
             raise ExportError(
                 f"{student} and {teacher} were calibrated on different images; export both with one calibration set"
             )
-        predicted, label = np.array(said["predicted"]), np.array(said["label"])
         costs = ours.get("multiply_adds"), theirs.get("multiply_adds")
         return cls(
             student=name,
             teacher=other,
             confidence=np.array(said["confidence"]),
             grid=np.array(said["grid"]),
-            student_right=predicted == label,
-            teacher_right=np.array(told["predicted"]) == label,
-            agree=predicted == np.array(told["predicted"]),
+            said=np.array(said["predicted"]),
+            told=np.array(told["predicted"]),
+            label=np.array(said["label"]),
             cost=(costs[0], costs[1]) if costs[0] and costs[1] else None,
         )
 
+    @property
+    def student_right(self) -> NDArray[np.bool_]:
+        return np.equal(self.said, self.label)
+
+    @property
+    def teacher_right(self) -> NDArray[np.bool_]:
+        return np.equal(self.told, self.label)
+
     def certificate(self, goal: Goal, limit: float, delta: float) -> CascadeCertificate:
         """The one that a server would give. Raises NotCertifiable with what it would take."""
-        losses = {
-            "disagreement": lambda: disagreements(self.agree),
-            "worse": lambda: setbacks(self.student_right, self.teacher_right),
-            "accuracy": lambda: wrong_answers(self.student_right, self.teacher_right),
-        }[goal]()
+        losses = losses_of(goal, self.said, self.told, self.label)
         return cascade_certificate(
             self.confidence, losses, self.grid, goal=goal, limit=limit, delta=delta, student=self.student,
             teacher=self.teacher,

@@ -7,15 +7,7 @@ from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.bundle import CalibrationSet
 from pupil_server.errors import BadRequest, NoCertificate
 from pupil_server.model import LoadedModel
-from pupil_trust.cascade import (
-    CascadeCertificate,
-    Goal,
-    Losses,
-    cascade_certificate,
-    disagreements,
-    setbacks,
-    wrong_answers,
-)
+from pupil_trust.cascade import CascadeCertificate, Goal, cascade_certificate, losses_of
 from pupil_trust.certificates import NotCertifiable
 
 LIMIT, DELTA = 0.01, 0.05
@@ -83,7 +75,7 @@ def _certify(student: LoadedModel, teacher: LoadedModel, asked: Asked) -> Cascad
         )
     calibration = student.bundle.calibration
     assert calibration is not None  # beside its set
-    losses = _losses(ours, theirs, asked.goal)
+    losses = losses_of(asked.goal, ours.predicted, theirs.predicted, ours.label)
     try:
         return cascade_certificate(
             calibration.confidence, losses, calibration.grid, goal=asked.goal, limit=asked.limit, delta=asked.delta,
@@ -91,13 +83,6 @@ def _certify(student: LoadedModel, teacher: LoadedModel, asked: Asked) -> Cascad
         )  # fmt: skip
     except NotCertifiable as error:
         raise NoCertificate(f"{student} before {teacher}: {error}") from error
-
-
-def _losses(ours: CalibrationSet, theirs: CalibrationSet, goal: Goal) -> Losses:
-    if goal == "disagreement":
-        return disagreements(ours.predicted == theirs.predicted)
-    right = ours.predicted == ours.label, theirs.predicted == theirs.label
-    return setbacks(*right) if goal == "worse" else wrong_answers(*right)
 
 
 def _calibration_set(model: LoadedModel) -> CalibrationSet:

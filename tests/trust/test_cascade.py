@@ -13,6 +13,7 @@ from pupil_trust import (
     cascade_certificate,
     cascade_curve,
     disagreements,
+    losses_of,
     needed_images,
     setbacks,
     wrong_answers,
@@ -38,6 +39,20 @@ def test_what_counts_as_a_loss_by_goal() -> None:
     ]
     assert [each.tolist() for each in setbacks(student, teacher)] == [[False, False, True, False], [False] * 4]
     assert [each.tolist() for each in disagreements(student == teacher)] == [[False, True, True, False], [False] * 4]
+
+
+def test_the_losses_of_a_goal_follow_from_what_both_said() -> None:
+    said, told, right = [1, 1, 0, 2], [1, 0, 1, 0], [1, 1, 1, 1]  # right and right, right alone, …
+    student, teacher = np.array([True, True, False, False]), np.array([True, False, True, False])
+    for goal, expected in (
+        ("accuracy", wrong_answers(student, teacher)),
+        ("worse", setbacks(student, teacher)),
+        ("disagreement", disagreements([True, False, False, False])),
+    ):
+        found = losses_of(goal, said, told, right)
+        assert [each.tolist() for each in found] == [each.tolist() for each in expected]
+    with pytest.raises(ValueError, match=r"\(4,\), \(4,\) and \(1,\) images"):
+        losses_of("worse", said, told, [1])
 
 
 def test_without_a_loss_it_takes_460_images_to_lose_at_most_half_a_percent() -> None:

@@ -13,6 +13,7 @@ from pupil_trust.cascade import (
     cascade_certificate,
     cascade_curve,
     disagreements,
+    losses_of,
     setbacks,
     wrong_answers,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "fixed_certificate",
     "fixed_grid",
     "is_not_worse",
+    "losses_of",
     "mcnemar",
     "needed_for_fdr",
     "needed_for_not_worse",

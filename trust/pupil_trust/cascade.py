@@ -42,6 +42,16 @@ def disagreements(agree: ArrayLike) -> Losses:
     return Losses(~same, np.zeros(len(same), dtype=np.bool_))
 
 
+def losses_of(goal: Goal, student: ArrayLike, teacher: ArrayLike, labels: ArrayLike) -> Losses:
+    """From the classes that both said and the right ones, whole numbers (N,) each."""
+    said, told, right = (np.asarray(classes, dtype=np.int64) for classes in (student, teacher, labels))
+    if not said.shape == told.shape == right.shape:  # numpy would compare one class with every image
+        raise ValueError(f"classes of {said.shape}, {told.shape} and {right.shape} images; as many of each are wanted")
+    if goal == "disagreement":
+        return disagreements(said == told)
+    return setbacks(said == right, told == right) if goal == "worse" else wrong_answers(said == right, told == right)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CascadeCertificate:
     """A threshold at which the student answers, with the promise that it carries and the counts that prove it.
