@@ -69,7 +69,7 @@ def cascade_message(certificate: CascadeCertificate) -> pb.CascadeCertificate:
 
 def _certify(student: LoadedModel, teacher: LoadedModel, asked: Asked) -> CascadeCertificate:
     ours, theirs = _calibration_set(student), _calibration_set(teacher)
-    if ours.sha256 != theirs.sha256:
+    if (ours.sha256, len(ours.label)) != (theirs.sha256, len(theirs.label)):  # the labels are part of what is hashed
         raise NoCertificate(
             f"{student} and {teacher} were calibrated on different images; export both with one calibration set"
         )

@@ -74,8 +74,9 @@ def test_bundles_that_prove_nothing_together_are_refused_in_a_line(
     other = tmp_path / "teacher/1"
     shutil.copytree(repository / "teacher/1", other)
     said = json.loads((other / "calibration.json").read_text())
-    (other / "calibration.json").write_text(json.dumps({**said, "sha256": "of other images"}))
-    assert "calibrated on different images" in cascade(repository / "student/1", "--teacher", other).stderr
+    for other_set in ({"sha256": "of other images"}, {"label": [0], "predicted": [0]}):
+        (other / "calibration.json").write_text(json.dumps({**said, **other_set}))
+        assert "calibrated on different images" in cascade(repository / "student/1", "--teacher", other).stderr
     assert "was not exported in int8" in cascade(repository / "student/1", "--precision", "int8").stderr
     assert cascade(compressed, "--teacher", repository / "teacher/1", "--precision", "int8").exit_code == 0
     assert "a bundle is wanted" in cascade(repository / "student/1", "--teacher", tmp_path / "nobody").stderr

@@ -188,6 +188,17 @@ def test_a_new_teacher_that_was_calibrated_on_other_images_is_refused(start, con
     )
 
 
+def test_bundles_that_name_one_calibration_set_and_list_two_are_refused(start, connect, repository, toolbox) -> None:
+    file = repository / "teacher/1/calibration.json"
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps({**said, **{key: said[key][:3] for key in ("confidence", "predicted", "label")}}))
+    toolbox.seal(file.parent, json.loads((file.parent / "bundle.json").read_text()))
+    with start() as server, pytest.raises(grpc.RpcError) as raised:
+        ask(connect(server.address), pixels_of(toolbox.random_pixels(1, seed=8)))
+    assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert "calibrated on different images" in raised.value.details()
+
+
 @pytest.mark.parametrize(
     ("error", "route"),
     [
