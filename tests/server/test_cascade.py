@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -98,17 +100,17 @@ def alone(stubs, model: str, images: pb.Images) -> list[list[float]]:
 
 
 def test_the_sure_images_are_the_students_and_the_others_the_teachers(pair, repository, toolbox) -> None:
-    images = pixels_of(toolbox.random_pixels(100, seed=8))
-    answer = ask(pair, images)
-    ours, theirs = alone(pair, "student", images), alone(pair, "teacher", images)
+    seen = toolbox.random_pixels(100, seed=8)
+    answer, ours = ask(pair, pixels_of(seen)), alone(pair, "student", pixels_of(seen))
     threshold = threshold_by_hand(repository / "student/1", repository / "teacher/1")
     assert answer.certificate.threshold == threshold
     assert answer.certificate.goal == pb.CASCADE_GOAL_DISAGREEMENT
     sure = [max(scores) >= threshold for scores in ours]
     assert 0 < sum(sure) < 100
+    theirs = iter(alone(pair, "teacher", pixels_of(seen[~np.array(sure)])))
     assert list(answer.routes) == [pb.ROUTE_STUDENT if each else pb.ROUTE_TEACHER for each in sure]
-    for each, found, student, teacher in zip(sure, answer.predictions, ours, theirs, strict=True):
-        assert np.allclose(found.scores, student if each else teacher, rtol=1e-5)
+    expected = [scores if each else next(theirs) for each, scores in zip(sure, ours, strict=True)]
+    assert [list(each.scores) for each in answer.predictions] == expected
     assert (answer.answered_by.model, answer.teacher.model) == ("student", "teacher")
 
 
@@ -197,6 +199,45 @@ def test_bundles_that_name_one_calibration_set_and_list_two_are_refused(start, c
         ask(connect(server.address), pixels_of(toolbox.random_pixels(1, seed=8)))
     assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     assert "calibrated on different images" in raised.value.details()
+
+
+def test_swaps_of_both_under_load_fail_no_call_and_each_image_is_answered_by_those_that_are_named(
+    start, connect, repository, toolbox, becomes
+) -> None:
+    seeds = {"student": {1: STUDENT, 2: 12}, "teacher": {1: TEACHER, 2: 11}}
+    for name in seeds:  # the second version has other weights, and says the same of the calibration images
+        newer = toolbox.write_bundle(repository, name, 2, seed=seeds[name][2], teacher={"student": "teacher"}.get(name))
+        (newer / "calibration.json").write_bytes((repository / name / "1/calibration.json").read_bytes())
+        toolbox.seal(newer, json.loads((newer / "bundle.json").read_text()))
+    threshold = threshold_by_hand(repository / "student/1", repository / "teacher/1")
+    images = toolbox.random_pixels(20, seed=8)
+    expected = {name: {v: toolbox.linear_scores(images, seed) for v, seed in of.items()} for name, of in seeds.items()}
+    enough, answered = threading.Event(), [{"student": 2, "teacher": 2}]
+
+    def call_again_and_again(stubs) -> None:
+        while not enough.is_set():
+            answer = ask(stubs, pixels_of(images))
+            ours = expected["student"][answer.answered_by.version]
+            theirs = expected["teacher"][answer.teacher.version]
+            sure = ours.max(axis=1) >= threshold
+            assert list(answer.routes) == [pb.ROUTE_STUDENT if each else pb.ROUTE_TEACHER for each in sure]
+            found = np.array([each.scores for each in answer.predictions])
+            assert np.allclose(found, np.where(sure[:, None], ours, theirs), atol=1e-5)
+            answered.append({each.model: each.version for each in (answer.answered_by, answer.teacher)})
+
+    with start() as server, ThreadPoolExecutor(3) as callers:
+        stubs = connect(server.address)
+        calls = [callers.submit(call_again_and_again, stubs) for _ in range(3)]
+        try:
+            for swap in range(12):
+                name, version = ("student", "teacher")[swap % 2], 1 + swap // 2 % 2
+                stubs.models.Load(models_pb2.LoadModelRequest(name=name, version=version), timeout=PATIENCE)
+                becomes(lambda: answered[-1][name] == version)  # noqa: B023  called now
+        finally:
+            enough.set()
+        for each in calls:
+            each.result(PATIENCE)
+    assert len({(each["student"], each["teacher"]) for each in answered}) == 4
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,25 @@ def test_labels_carry_the_promise_of_the_precision_that_gave_them(bundle, start,
             assert response.answered_by.precision == (spec.precision or "fp32")
 
 
+def test_a_cascade_is_certified_for_the_precision_of_its_student(bundle, start, connect, toolbox) -> None:
+    told = np.array(json.loads((bundle.parent.parent / "teacher/1/calibration.json").read_text())["predicted"])
+    fingerprint = json.loads((bundle / "bundle.json").read_text())["fingerprint"]
+    found = []
+    with start("--more-precisions", "int8") as server:
+        stubs = connect(server.address)
+        for spec, file in ((STUDENT, "calibration.json"), (STUDENT_INT8, "calibration.int8.json")):
+            request = pb.ClassifyRequest(model=spec, images=raw(toolbox.random_pixels(1, seed=0)))
+            request.cascade.limit = 0.6
+            certificate = stubs.inference.Classify(request, timeout=PATIENCE).certificate
+            said = json.loads((bundle / file).read_text())
+            answers = np.array(said["confidence"]) >= certificate.threshold
+            assert certificate.lost == (answers & (np.array(said["predicted"]) != told)).sum() > 0
+            assert certificate.deferred == pytest.approx(1 - answers.mean())
+            found.append((certificate.student, certificate.lost))
+    assert [name for name, _ in found] == [f"{fingerprint}:fp32", f"{fingerprint}:int8"]
+    assert len({lost for _, lost in found}) == 2
+
+
 def test_a_precision_that_is_not_served_is_not_found_and_those_that_are_are_named(bundle, start, connect) -> None:
     with start() as server, pytest.raises(grpc.RpcError) as raised:
         connect(server.address).models.Get(models_pb2.GetModelRequest(model=STUDENT_INT8), timeout=PATIENCE)

@@ -98,6 +98,12 @@ def live(http: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+def metrics(http: str) -> str:
+    with urllib.request.urlopen(f"http://{http}/metrics", timeout=PATIENCE) as page:
+        found: str = page.read().decode()
+    return found
+
+
 def test_the_oldest_batch_that_runs_is_the_one_that_counts() -> None:
     watchdog, inside, go_on = Watchdog(), threading.Event(), threading.Event()
 
@@ -157,5 +163,25 @@ def test_a_teacher_that_hangs_costs_the_student_in_whose_shadow_it_works_no_answ
         stubs = connect(server.address)
         for _ in range(20):
             assert stubs.inference.Classify(request(POISON), timeout=PATIENCE).predictions
-        with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=PATIENCE) as page:
-            assert 'pupil_shadow_images_total{outcome="full"}' in page.read().decode()
+        assert 'pupil_shadow_images_total{outcome="full"}' in metrics(server.http)
+
+
+def test_a_teacher_that_hangs_costs_a_cascade_no_answer_but_its_promise(
+    repository, toolbox, start, connect, becomes
+) -> None:
+    """Of this pair too little is proven for the student to answer: all is left to the teacher, who may not come."""
+    make_hanging(repository / "teacher/1", toolbox)
+    asked = request(POISON)
+    asked.cascade.limit = 0.02
+    with start("--watchdog", "0", "--max-queue-images", "2") as server:
+        stubs = connect(server.address)
+        alone = stubs.inference.Classify(request(POISON), timeout=PATIENCE).predictions
+        late = stubs.inference.Classify(asked, timeout=1.0)
+        stuck = [stubs.inference.Classify.future(asked, timeout=PATIENCE) for _ in range(2)]
+        becomes(lambda: 'pupil_queue_images{model="teacher",version="1"} 2.0' in metrics(server.http))
+        full = stubs.inference.Classify(asked, timeout=PATIENCE)
+        for each in stuck:
+            each.cancel()
+    for answer, route in ((late, pb.ROUTE_STUDENT_LATE), (full, pb.ROUTE_STUDENT_OVERLOADED)):
+        assert (list(answer.routes), answer.predictions) == ([route], alone)
+        assert not answer.HasField("teacher")

@@ -6,8 +6,18 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.svm import SVC
 
-from pupil_trust import Calibration, NotCertifiable, fdr_accept, pac_certificate, pool_grid
+from pupil_trust import (
+    Calibration,
+    NotCertifiable,
+    cascade_certificate,
+    fdr_accept,
+    fixed_grid,
+    losses_of,
+    pac_certificate,
+    pool_grid,
+)
 
 TRAIN, CALIBRATION, SPLITS = 150, 500, 200
 DELTA = 0.1
@@ -56,3 +66,41 @@ def test_fdr_keeps_its_share_on_average_over_the_splits(answers):
         accepted, _ = fdr_accept(calibration, confidence, precision=0.95, fingerprint="")
         wrong.append(1 - correct[accepted].mean() if accepted.any() else 0.0)
     assert np.mean(wrong) <= 0.05 + 3 * np.std(wrong) / math.sqrt(SPLITS)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """A student's confidence (N,), what it and its teacher said and what was right, on pictures new to both."""
+    scans, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    rest = order[4 * TRAIN :]
+    student = LogisticRegression(max_iter=1000).fit(scans[order[:TRAIN]] / 16, labels[order[:TRAIN]])
+    teacher = SVC().fit(scans[order[: 4 * TRAIN]] / 16, labels[order[: 4 * TRAIN]])
+    scores = student.predict_proba(scans[rest] / 16)
+    return scores.max(axis=1), student.predict(scans[rest] / 16), teacher.predict(scans[rest] / 16), labels[rest]
+
+
+@pytest.mark.parametrize(("goal", "limit"), [("disagreement", 0.03), ("worse", 0.025), ("accuracy", 0.045)])
+def test_a_cascade_loses_more_than_its_limit_in_at_most_delta_of_the_calibration_sets(pair, goal, limit):
+    """Calibration sets are drawn from all the pictures, with repetition, so the share that is lost is known exactly.
+
+    The limits lie just below what the next threshold loses: whoever takes the counts for the truth breaks four in ten.
+    """
+    confidence, *classes = pair
+    by_student, by_teacher = losses_of(goal, *classes)
+    random, broken, deferred = np.random.default_rng(1), 0, []
+    for _ in range(SPLITS):
+        ours = random.integers(0, len(confidence), CALIBRATION)
+        losses = losses_of(goal, *(each[ours] for each in classes))
+        try:
+            certificate = cascade_certificate(
+                confidence[ours], losses, fixed_grid(), goal=goal, limit=limit, delta=DELTA, student="", teacher=""
+            )
+        except NotCertifiable:
+            continue
+        answers = confidence >= certificate.threshold
+        broken += np.where(answers, by_student, by_teacher).mean() > limit
+        deferred.append(1 - answers.mean())
+    assert 0 < broken / SPLITS <= DELTA + 3 * math.sqrt(DELTA * (1 - DELTA) / SPLITS)
+    assert len(deferred) > SPLITS / 2
+    assert np.mean(deferred) < 0.3
