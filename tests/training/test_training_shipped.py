@@ -86,6 +86,10 @@ def test_the_cifar_recipes_go_from_a_teacher_to_a_student_of_a_tenth(tiny_cifar:
     teacher = run_small("cifar_teacher", tmp_path, *data)
     alone = run_small("cifar_student", tmp_path, *data)
     distilled = run_small("cifar_student_distilled", tmp_path, *data, f"distill.teacher={teacher.folder}")
+    quarter = run_small("cifar_student_quarter", tmp_path, *data, f"distill.teacher={teacher.folder}")
+    assert (
+        3 * teacher.result["multiply_adds"] < 16 * quarter.result["multiply_adds"] < 4 * teacher.result["multiply_adds"]
+    )
     assert alone.result["multiply_adds"] == distilled.result["multiply_adds"]
     assert alone.result["multiply_adds"] * 10 < teacher.result["multiply_adds"]
     assert distilled.result["teachers"][0]["name"] == "cifar_teacher"
