@@ -1,5 +1,6 @@
 import queue
 import struct
+import urllib.request
 import zlib
 
 import grpc
@@ -30,6 +31,21 @@ def status_of(call, *args, **kwargs) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as raised:
         call(*args, timeout=PATIENCE, **kwargs)
     return raised.value.code(), raised.value.details()
+
+
+def test_a_request_that_is_refused_for_one_image_costs_the_model_nothing(server, stubs, toolbox) -> None:
+    images = pb.Images(encoded=[toolbox.png(toolbox.random_pixels(1, seed=3)[0]), b"no picture"])
+    before = images_computed(server)
+    code, details = status_of(stubs.inference.Classify, pb.ClassifyRequest(model=STUDENT, images=images))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert details.startswith("image 2 of 2: ")
+    assert images_computed(server) == before
+
+
+def images_computed(server) -> float:
+    with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=PATIENCE) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("pupil_batch_images_sum"))
 
 
 def test_encoded_and_raw_images_get_the_scores_that_the_weights_give(stubs, toolbox) -> None:
