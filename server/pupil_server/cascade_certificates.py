@@ -17,7 +17,7 @@ GOALS: dict[pb.CascadeGoal, Goal] = {
     pb.CASCADE_GOAL_WORSE: "worse",
     pb.CASCADE_GOAL_ACCURACY: "accuracy",
 }
-ON_THE_WIRE = {goal: number for number, goal in GOALS.items()}
+ON_THE_WIRE = {goal: number for number, goal in GOALS.items() if number != pb.CASCADE_GOAL_UNSPECIFIED}
 MOST_KEPT = 256
 
 

@@ -41,9 +41,10 @@ class Disagreements:
         file = self._folder / f"{facts.model}-{facts.version}-{facts.fingerprint[:12]}.jsonl"
         try:
             with self._one_at_a_time:
-                known = self._known[file] if file in self._known else self._known.setdefault(file, _sha256s(file))
+                if file not in self._known:
+                    self._known[file] = _sha256s(file)
                 for place in places:
-                    self._keep(file, known, student, sample, place, teacher[place])
+                    self._keep(file, self._known[file], student, sample, place, teacher[place])
         except (OSError, LookupError, TypeError, ValueError) as error:  # the latter of lines that are not ours
             self._known.pop(file, None)  # the next one finds the line that was left half, and cuts it off
             log.warning("%s: a disagreement is not kept (%s)", file, error)
