@@ -81,8 +81,17 @@ def becomes() -> Callable[[Callable[[], object]], None]:
 
 @pytest.fixture(scope="session")
 def hostile() -> ModuleType:
-    """The module `hostile.py` beside this file, which tests cannot import."""
-    spec = importlib.util.spec_from_file_location("hostile", Path(__file__).with_name("hostile.py"))
+    return beside("hostile")
+
+
+@pytest.fixture(scope="session")
+def repositories() -> ModuleType:
+    return beside("repositories")
+
+
+def beside(name: str) -> ModuleType:
+    """A module beside this file, which tests cannot import."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
