@@ -85,6 +85,11 @@ def hostile() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def batchers() -> ModuleType:
+    return beside("batchers")
+
+
+@pytest.fixture(scope="session")
 def repositories() -> ModuleType:
     return beside("repositories")
 
