@@ -36,26 +36,24 @@ class Places:
             retry_after=retry_after,
         )
 
-    def take(self, images: int, held: int) -> None:
-        self.images += images
-        self.bytes += held
 
-
-@dataclass(slots=True)
 class Hold:
-    """Holds places while inside."""
+    """Places that are taken until it is left."""
 
-    places: tuple[Places, ...]
-    images: int
-    bytes: int
+    __slots__ = ("_bytes", "_images", "_places")
 
-    def __enter__(self) -> None:
-        for some in self.places:
-            some.take(self.images, self.bytes)
+    def __init__(self, places: tuple[Places, Places], images: int, held: int) -> None:
+        self._places, self._images, self._bytes = places, images, held
+        for some in places:
+            some.images += images
+            some.bytes += held
+
+    def __enter__(self) -> None: ...
 
     def __exit__(self, *error: object) -> None:
-        for some in self.places:
-            some.take(-self.images, -self.bytes)
+        for some in self._places:
+            some.images -= self._images
+            some.bytes -= self._bytes
 
 
 class Admission:
@@ -86,26 +84,29 @@ class Admission:
         return self._all.bytes
 
     def admit(self, images: int, file_bytes: int = 0, priority: Priority = Priority.INTERACTIVE) -> Hold:
-        """`with admit(…):` holds places for the images. Raises BadRequest or Overloaded where there are none."""
+        """`with admit(…):` takes places for the images. Raises BadRequest or Overloaded where there are none."""
         held = images * self._image_bytes + file_bytes
-        retry_after = max(0.01, self.images * self.seconds_per_image)
         if priority is Priority.BULK:
-            return self._admit_bulk(images, held, retry_after)
+            return self._admit_bulk(images, held)
         if not self._all.has(images, held):
-            raise self._all.refusal(images, held, retry_after=retry_after)
+            raise self._all.refusal(images, held, retry_after=self._retry_after())
         if not self._interactive.has(images, held) and self._clock() < self._bulk_waits_until:
             raise Overloaded(
-                "the places that are left are kept for bulk, which waits; try again", retry_after=retry_after
+                "the places that are left are kept for bulk, which waits; try again", retry_after=self._retry_after()
             )
         return Hold(self._for_interactive, images, held)
 
-    def _admit_bulk(self, images: int, held: int, retry_after: float) -> Hold:
+    def _admit_bulk(self, images: int, held: int) -> Hold:
         for some in self._for_bulk:
             if not some.has(images, held):
+                retry_after = self._retry_after()
                 self._bulk_waits_until = self._clock() + retry_after + CLAIM
                 raise some.refusal(images, held, retry_after=retry_after)
         self._bulk_waits_until = 0.0
         return Hold(self._for_bulk, images, held)
+
+    def _retry_after(self) -> float:
+        return max(0.01, self.images * self.seconds_per_image)
 
     def measured(self, images: int, seconds: float) -> None:
         """One batch took this long."""

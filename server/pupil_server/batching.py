@@ -21,7 +21,7 @@ __all__ = ["Answer", "BatchObserver", "Batcher", "Predict"]
 
 Predict = Callable[[NDArray[np.uint8]], Outputs]
 LOOK_EVERY = 0.005  # seconds between two looks for those who ran out of time: who is late hears it that late at most
-ON_THE_LOOP = 0.0002  # seconds; a batch that takes less is over before a thread has woken up
+ON_THE_LOOP = 0.001  # seconds; for less, a thread is not worth the waiting for Python's lock, before it and after it
 
 
 class BatchObserver(Protocol):

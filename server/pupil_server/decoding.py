@@ -64,9 +64,10 @@ class Decoder:
 
 def count(images: Images) -> int:
     """How many images a request says that it carries; raises BadRequest for none, or for both forms at once."""
-    if images.encoded and images.HasField("pixels"):
+    files, pixels = len(images.encoded), images.HasField("pixels")
+    if files and pixels:
         raise BadRequest("images: both encoded and pixels; send one of them")
-    counted = len(images.encoded) or images.pixels.count
+    counted = images.pixels.count if pixels else files
     if not counted:
         raise BadRequest("images: none; send encoded files or pixels")
     return counted
@@ -74,15 +75,15 @@ def count(images: Images) -> int:
 
 def pixels_array(pixels: Pixels, size: InputSize) -> NDArray[np.uint8]:
     """The raw form as (N, H, W, C), without a copy; raises BadRequest where the size is not the model's."""
-    found = (pixels.height, pixels.width, pixels.channels)
-    wanted = (size.height, size.width, size.channels)
+    count, found = pixels.count, (pixels.height, pixels.width, pixels.channels)
+    wanted = height, width, channels = size.height, size.width, size.channels
     if found != wanted:
         raise BadRequest(f"pixels: {_spell(found)}, the model wants {_spell(wanted)}; resize, or send encoded files")
-    expected = pixels.count * size.height * size.width * size.channels
+    expected = count * height * width * channels
     data = pixels.data  # every look at it copies
     if len(data) != expected:
-        raise BadRequest(f"pixels: {len(data):,} bytes, {pixels.count} × {_spell(found)} take {expected:,}")
-    return np.frombuffer(data, dtype=np.uint8).reshape(pixels.count, *wanted)
+        raise BadRequest(f"pixels: {len(data):,} bytes, {count} × {_spell(found)} take {expected:,}")
+    return np.frombuffer(data, np.uint8).reshape(count, height, width, channels)
 
 
 def _spell(shape: tuple[int, int, int]) -> str:

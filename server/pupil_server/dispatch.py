@@ -99,17 +99,16 @@ class Dispatcher:
         self._calls = 0
         self._draining = False
         self._awaited_calls = 0
-        self._idle = asyncio.Event()  # no call is inside but those that never end by themselves
-        self._idle.set()
+        self._idle = asyncio.Event()  # draining, and no call is inside but those that never end by themselves
         self._deadlines = Deadlines()
         metrics.in_flight.set_function(lambda: self._calls)
         self._request_seconds = functools.cache(metrics.request_seconds.labels)
-        self._requests = functools.cache(metrics.requests.labels)
+        self._requests = functools.cache(lambda path, code: metrics.requests.labels(path, code.name))
 
     async def unary(self, method: Method, request: bytes, call: Call) -> bytes:
         """The answer's bytes, or Failure."""
         assert method.unary is not None
-        with logs.About(call.id), _Visit(self, method, call), self._deadlines.limit(call.deadline):
+        with _Visit(self, method, call), self._deadlines.limit(call.deadline):
             self._admit(method, call)
             answer = await method.unary(_parse(method, request), call)
             return answer.SerializeToString()
@@ -117,7 +116,7 @@ class Dispatcher:
     async def server_stream(self, method: Method, request: bytes, call: Call) -> AsyncGenerator[bytes, None]:
         """The answers' bytes, one by one, or Failure."""
         assert method.server_stream is not None
-        with logs.About(call.id), _Visit(self, method, call):
+        with _Visit(self, method, call):
             self._admit(method, call)
             async with aclosing(method.server_stream(_parse(method, request), call)) as answers:
                 async for answer in answers:
@@ -134,7 +133,7 @@ class Dispatcher:
                 self._authorize(method, call)  # once more: streams live long, and tokens are revoked
                 yield _parse(method, request)
 
-        with logs.About(call.id), _Visit(self, method, call):
+        with _Visit(self, method, call):
             self._admit(method, call)
             async with aclosing(method.both_streams(parsed(), call)) as answers:
                 async for answer in answers:
@@ -146,24 +145,26 @@ class Dispatcher:
         self._draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await self._idle.wait()
+                while self._awaited_calls:
+                    self._idle.clear()
+                    await self._idle.wait()
 
     def _came(self, method: Method, call: Call) -> None:
+        logs.about(call.id)
         if self._tracing:
             call.trace = self._tracing.begin(call)
         self._calls += 1
         if method.ends:
             self._awaited_calls += 1
-            self._idle.clear()
 
     def _went(self, method: Method, call: Call, seconds: float, error: BaseException | None) -> None:
         self._calls -= 1
         if method.ends:
             self._awaited_calls -= 1
-            if not self._awaited_calls:
+            if self._draining and not self._awaited_calls:
                 self._idle.set()
-        code = _code(error)
-        self._requests(method.path, code.name).inc()
+        code = Code.OK if error is None else _code(error)
+        self._requests(method.path, code).inc()
         self._request_seconds(method.path).observe(seconds)
         if self._access_log:
             self._access_log.ended(call, code, seconds, error)
@@ -217,9 +218,7 @@ class _Visit:
             raise _internal(self._method) from error
 
 
-def _code(error: BaseException | None) -> Code:
-    if error is None:
-        return Code.OK
+def _code(error: BaseException) -> Code:
     if isinstance(error, PupilError):
         return error.code
     return Code.INTERNAL if isinstance(error, Exception) else Code.CANCELLED  # the caller hung up

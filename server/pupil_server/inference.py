@@ -30,12 +30,15 @@ class InferenceHandlers:
             return await self._cascade.classify(request, call)
         with self._repository.use(request.model) as model:
             answer = await model.predict(request.images, call)
-            return pb.ClassifyResponse(
-                predictions=predictions(
-                    answer.outputs.scores, model.facts.classes, top_k=request.top_k, everything=request.scores
-                ),
-                answered_by=model.answered_by(answer),
+            response = pb.ClassifyResponse(answered_by=model.answered_by(answer))
+            predictions(
+                answer.outputs.scores,
+                model.facts.classes,
+                top_k=request.top_k,
+                everything=request.scores,
+                new=response.predictions.add,
             )
+            return response
 
     async def classify_stream(
         self, requests: AsyncIterator[pb.ClassifyRequest], call: Call

@@ -18,24 +18,13 @@ _mark, _numbers = secrets.token_hex(5), itertools.count(1)  # a random number a 
 
 def call_id(metadata: Mapping[str, str]) -> str:
     """The caller's own `x-request-id` if it is sane, else a new one."""
-    given = metadata.get("x-request-id", "")
-    return given if SANE.fullmatch(given) else f"{_mark}-{next(_numbers)}"
+    given = metadata.get("x-request-id")
+    return given if given and SANE.fullmatch(given) else f"{_mark}-{next(_numbers)}"
 
 
-class About:
-    """Every line that is logged inside carries this call's id."""
-
-    __slots__ = ("_before", "_id")
-
-    def __init__(self, call_id: str) -> None:
-        self._id = call_id
-
-    def __enter__(self) -> None:
-        self._before = _call_id.get()
-        _call_id.set(self._id)
-
-    def __exit__(self, *error: object) -> None:
-        _call_id.set(self._before)  # not reset(): a stream that was left behind is closed in another context
+def about(call_id: str) -> None:
+    """Every line that is logged in this task from here on carries this call's id."""
+    _call_id.set(call_id)
 
 
 def set_up(form: str) -> None:

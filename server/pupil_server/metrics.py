@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from pupil_server import tallies
+
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 NATS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -16,8 +18,8 @@ class Metrics:
     def __init__(self) -> None:
         r = self.registry = CollectorRegistry()
         model = ("model", "version")
-        self.requests = Counter("pupil_requests", "Calls answered.", ("method", "code"), registry=r)
-        self.request_seconds = Histogram(
+        self.requests = tallies.Counter("pupil_requests", "Calls answered.", ("method", "code"), registry=r)
+        self.request_seconds = tallies.Histogram(
             "pupil_request_seconds",
             "From the request read to the answer built.",
             ("method",),
@@ -28,13 +30,15 @@ class Metrics:
         self.decode_seconds = Histogram(
             "pupil_decode_seconds", "Decoding and resizing the images of one request.", registry=r, buckets=SECONDS
         )
-        self.queue_seconds = Histogram(
+        self.queue_seconds = tallies.Histogram(
             "pupil_queue_seconds", "From the queue's door to the first batch.", model, registry=r, buckets=SECONDS
         )
-        self.inference_seconds = Histogram(
+        self.inference_seconds = tallies.Histogram(
             "pupil_inference_seconds", "One batch in the model.", model, registry=r, buckets=SECONDS
         )
-        self.batch_images = Histogram("pupil_batch_images", "Images in one batch.", model, registry=r, buckets=IMAGES)
+        self.batch_images = tallies.Histogram(
+            "pupil_batch_images", "Images in one batch.", model, registry=r, buckets=IMAGES
+        )
         self.queue_images = Gauge("pupil_queue_images", "Images admitted and not yet answered.", model, registry=r)
         self.queue_bytes = Gauge("pupil_queue_bytes", "What they hold, files and pixels.", model, registry=r)
         self.rejected = Counter("pupil_rejected", "Requests refused, by reason.", ("reason",), registry=r)

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from pupil_server.batching import Answer, Batcher
 from pupil_server.bundle import InputSize
 from pupil_server.call import Call
 from pupil_server.decoding import Decoder, count, pixels_array
+from pupil_server.door import Door
 from pupil_server.errors import BadImage, BadRequest, NoCertificate, NotFound, Unavailable
 from pupil_server.loading import Prepared
 from pupil_server.metrics import Metrics
@@ -50,10 +50,10 @@ class LoadedModel:
         self._let_go = asyncio.Event()
         self._let_go.set()
         self._decoder = decoder
-        self._admission: Admission = beside._admission if beside else _admission(settings, self.facts.input)
+        self._door: Door = beside._door if beside else Door(_admission(settings, self.facts.input), self.statistics)
         self.watchdog: Watchdog = beside.watchdog if beside else Watchdog()
         self._max_request_images = settings.max_request_images
-        self._observer = _Observer(self, self._admission, metrics)
+        self._observer = _Observer(self, self._door.admission, metrics)
         self._batcher = Batcher(
             self.watchdog.over(self.session.run),
             max_batch=self.max_batch,
@@ -63,6 +63,12 @@ class LoadedModel:
             max_queue_delay=settings.max_queue_delay,
             on_the_loop=self.session.always_returns,
         )
+        self._name = AnsweredBy(
+            model=self.facts.model,
+            version=self.facts.version,
+            precision=self.facts.precision,
+            fingerprint=self.facts.fingerprint,
+        ).SerializeToString()
         self.precisions: tuple[str, ...] = beside.precisions if beside else _precisions(prepared)
         self._others = [LoadedModel(other, settings, decoder, metrics, beside=self) for other in others]
 
@@ -103,15 +109,14 @@ class LoadedModel:
     async def predict_seen(self, images: Images, call: Call) -> tuple[Answer, NDArray[np.uint8]]:
         """The same, with the pixels (N, H, W, C) that the model saw."""
         number, files = self._counted(images)
-        with self._door(number, call, files) as arrived:
-            pixels, broken = await self._read(images, files, call)
-            _refuse(broken, images)
+        with self._door.open(number, call, files) as arrived:
+            pixels = await self._read_all(images, files, call)
             return await self._watched(pixels, call, arrived, files), pixels
 
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
         number, files = self._counted(images)
-        with self._door(number, call, files) as arrived:
+        with self._door.open(number, call, files) as arrived:
             pixels, broken = await self._read(images, files, call)
             if not len(pixels):
                 self.statistics.failed.add(time.monotonic() - arrived)
@@ -122,7 +127,7 @@ class LoadedModel:
     async def predict_pixels(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
         """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
         self._require_few(len(pixels))
-        with self._door(len(pixels), call) as arrived:
+        with self._door.open(len(pixels), call) as arrived:
             return await self._watched(pixels, call, arrived)
 
     async def predict_beside(self, other: "LoadedModel", images: Images, call: Call) -> tuple[Answer, Answer]:
@@ -130,9 +135,8 @@ class LoadedModel:
         if not self.sees_like(other):
             return await asyncio.gather(self.predict(images, call), other.predict(images, call))
         number, files = self._counted(images)
-        with self._door(number, call, files) as arrived, other._door(number, call):
-            pixels, broken = await self._read(images, files, call)
-            _refuse(broken, images)
+        with self._door.open(number, call, files) as arrived, other._door.open(number, call):
+            pixels = await self._read_all(images, files, call)
             return await asyncio.gather(self._submit(pixels, call, arrived), other._submit(pixels, call, arrived))
 
     def require_valid_calibration(self) -> None:
@@ -154,14 +158,10 @@ class LoadedModel:
 
     def answered_by(self, answer: Answer | None = None) -> AnsweredBy:
         """Who answered, and what it took."""
-        return AnsweredBy(
-            model=self.facts.model,
-            version=self.facts.version,
-            precision=self.facts.precision,
-            fingerprint=self.facts.fingerprint,
-            queue_seconds=answer.queue_seconds if answer else 0.0,
-            compute_seconds=answer.compute_seconds if answer else 0.0,
-        )
+        found = AnsweredBy.FromString(self._name)
+        if answer:
+            found.queue_seconds, found.compute_seconds = answer.queue_seconds, answer.compute_seconds
+        return found
 
     async def retire(self, grace: float) -> None:
         """Lets nobody in any more, waits at most `grace` seconds for who is inside, and frees the sessions."""
@@ -188,19 +188,14 @@ class LoadedModel:
                 f"{images:,} images in one request, at most {self._max_request_images:,} are allowed; send fewer"
             )
 
-    @contextmanager
-    def _door(self, images: int, call: Call, files: Sequence[bytes] = ()) -> Iterator[float]:
-        """Lets a request's images in, charged to the caller's quota, and with places for them and their files.
-
-        Gives the time at which it came, and counts it where it fails.
-        """
-        arrived = time.monotonic()
-        try:
-            with call.charged(images), self._admission.admit(images, sum(map(len, files)), call.priority):
-                yield arrived
-        except BaseException:
-            self.statistics.failed.add(time.monotonic() - arrived)
-            raise
+    async def _read_all(self, images: Images, files: list[bytes], call: Call) -> NDArray[np.uint8]:
+        """The pixels (N, H, W, C) of every image. Raises BadImage for the first that cannot be read."""
+        if not files:
+            return pixels_array(images.pixels, self.facts.input)
+        pixels, broken = await self._read(images, files, call)
+        for place, image in broken.items():
+            raise BadImage(f"image {place + 1} of {len(files)}: {image}")
+        return pixels
 
     async def _read(
         self, images: Images, files: list[bytes], call: Call
@@ -252,11 +247,6 @@ def _admission(settings: ServerSettings, size: InputSize) -> Admission:
         max_bytes=settings.max_queue_mb * MEGA,
         image_bytes=size.height * size.width * size.channels,
     )
-
-
-def _refuse(broken: dict[int, BadImage], images: Images) -> None:
-    for place, image in broken.items():
-        raise BadImage(f"image {place + 1} of {len(images.encoded)}: {image}")
 
 
 class _Observer:

@@ -2,6 +2,8 @@ import json
 import logging
 import re
 import time
+from contextvars import copy_context
+from typing import Any
 
 import grpc
 import pytest
@@ -32,9 +34,12 @@ def request_id(answered: grpc.Call) -> str:
 
 
 def test_a_line_of_json_carries_the_call_and_its_facts_and_stays_one_line() -> None:
-    with logs.About("abc-1"):
+    def answered() -> tuple[Any, str]:
+        logs.about("abc-1")
         found = json.loads(line_of(logs.JsonFormatter(), facts={"code": "OK"}))
-        forged = line_of(logs.JsonFormatter(), args=('b\n{"level": "ERROR"}',))
+        return found, line_of(logs.JsonFormatter(), args=('b\n{"level": "ERROR"}',))
+
+    found, forged = copy_context().run(answered)
     assert (found["logger"], found["message"], found["request_id"], found["code"]) == (
         "pupil.test",
         "a b",
@@ -47,9 +52,13 @@ def test_a_line_of_json_carries_the_call_and_its_facts_and_stays_one_line() -> N
 
 
 def test_a_line_of_text_names_the_call_between_brackets() -> None:
-    with logs.About("abc-1"):
-        assert line_of(logs.TextFormatter()).endswith("INFO pupil.test [abc-1]: a b")
-        assert "\n" not in line_of(logs.TextFormatter(), args=("b\nERROR forged",))
+    def lines() -> tuple[str, str]:
+        logs.about("abc-1")
+        return line_of(logs.TextFormatter()), line_of(logs.TextFormatter(), args=("b\nERROR forged",))
+
+    plain, forged = copy_context().run(lines)
+    assert plain.endswith("INFO pupil.test [abc-1]: a b")
+    assert "\n" not in forged
     assert line_of(logs.TextFormatter()).endswith("INFO pupil.test: a b")
 
 

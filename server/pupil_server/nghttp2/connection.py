@@ -11,7 +11,7 @@ from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.logs import call_id
 from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, block
 from pupil_server.nghttp2.limits import Limits
-from pupil_server.nghttp2.metadata import CONTENT_TYPE, metadata, seconds, status_headers
+from pupil_server.nghttp2.metadata import CONTENT_TYPES, metadata, seconds, status_headers
 from pupil_server.nghttp2.server_call import HEADERS, Held, Refused, ServerCall
 from pupil_server.nghttp2.session import Headers, ProtocolError, Session
 
@@ -43,6 +43,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, house: House) -> None:
         self.house, self.dispatcher, self.limits, self.held = house, house.dispatcher, house.limits, house.held
+        self.loop = asyncio.get_running_loop()
         self._ready: list[ServerCall] = []
         self._flushing = self._choked = self._announced = self._leaving = False
         self._born = self._heard = self._busy = self._counted = time.monotonic()
@@ -89,7 +90,7 @@ class Connection(asyncio.Protocol):
         """Once a turn of the loop, however many calls ask."""
         if not self._flushing:
             self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            self.loop.call_soon(self._flush)
 
     def pause_writing(self) -> None:
         """The peer does not read: then nothing more of it is read either."""
@@ -149,10 +150,11 @@ class Connection(asyncio.Protocol):
 
     def _open(self, number: int, headers: Headers | None) -> ServerCall | Refused:
         """The stream of a request; one that cannot be a call is answered here."""
-        if headers is not None and headers.get(b":method") != b"POST":
-            return self._refused(number, NOT_POST)
-        if headers is not None and not CONTENT_TYPE.match(headers.get(b"content-type", b"")):
-            return self._refused(number, NOT_GRPC)
+        if headers is not None:
+            if headers.get(b":method") != b"POST":
+                return self._refused(number, NOT_POST)
+            if not CONTENT_TYPES.match(headers.get(b"content-type", b"")):
+                return self._refused(number, NOT_GRPC)
         try:
             call = self._call(number, headers)
         except PupilError as error:

@@ -18,11 +18,12 @@ class Message(NamedTuple):
 class MessageReader:
     """Turns chunks into messages. Each byte is copied once, when its message is whole."""
 
+    _prefix = b""
+    _length = -1  # of the body that is being read; unknown while the prefix is
+    _missing = 0  # bytes of that body
+
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._prefix = b""
-        self._length = -1  # of the body that is being read; unknown while the prefix is
-        self._missing = 0  # bytes of that body
         self._parts: list[memoryview] = []
 
     @property

@@ -51,6 +51,7 @@ class Door(Protocol):
     limits: Limits
     held: Held
     session: Session
+    loop: asyncio.AbstractEventLoop
 
     def flush_soon(self) -> None: ...
     def begin_soon(self, call: "ServerCall") -> None: ...
@@ -59,20 +60,21 @@ class Door(Protocol):
 class ServerCall:
     """`received`, `request_ended`, `take` and `closed` are the session's; `begin` is the connection's."""
 
+    _arrived: asyncio.Event | None = None  # of streams: another message, or the end of them
+    _left: asyncio.Event | None = None  # of streams: the reader has taken some of the answers
+    _waiting = 0  # bytes in `_out`
+    _held = _ungranted = 0
+    _ended = _responded = _finished = False
+    _task: asyncio.Task[None] | None = None
+    _failed: Block | None = None
+
     def __init__(self, door: Door, number: int, method: Method, call: Call, *, packed: bool) -> None:
         self._door, self._number, self.method, self._call = door, number, method, call
         self._packed = packed  # compressed messages are announced, as gzip
         self._reader = MessageReader(door.limits.message_bytes)
         self._messages: deque[Message] = deque()
-        self._arrived: asyncio.Event | None = None  # of streams: another message, or the end of them
-        self._left: asyncio.Event | None = None  # of streams: the reader has taken some of the answers
         self._out: deque[memoryview] = deque()
-        self._waiting = 0  # bytes in `_out`
-        self._held = self._ungranted = 0
-        self._ended = self._responded = self._finished = False
-        self._task: asyncio.Task[None] | None = None
         self._since = time.monotonic()  # when it came, and from its first answer on when some of it was last taken
-        self._failed: Block | None = None
 
     # What comes in
 
@@ -112,7 +114,7 @@ class ServerCall:
     def begin(self) -> None:
         """Starts the handler: of a stream at once, of a single request when it is whole."""
         if not self._finished:  # it may have been taken back in the same read
-            self._task = asyncio.get_running_loop().create_task(self._work())
+            self._task = self._door.loop.create_task(self._work())
 
     # What goes out
 
@@ -176,10 +178,12 @@ class ServerCall:
         method, dispatcher, call = self.method, self._door.dispatcher, self._call
         try:
             if method.unary:
-                request = await self._body(self._messages.popleft())
+                message = self._messages.popleft()
+                request = await self._unpacked(message) if message.compressed else message.body
                 self._answer(await dispatcher.unary(method, request, call), last=True)
             elif method.server_stream:
-                request = await self._body(self._messages.popleft())
+                message = self._messages.popleft()
+                request = await self._unpacked(message) if message.compressed else message.body
                 await self._answer_all(dispatcher.server_stream(method, request, call))
             else:
                 await self._answer_all(dispatcher.both_streams(method, self._requests(), call))
@@ -227,13 +231,11 @@ class ServerCall:
             message = self._messages.popleft()
             if not self._messages:
                 self._grant()
-            body = await self._body(message)
+            body = await self._unpacked(message) if message.compressed else message.body
             yield body
             self._let_go(PREFIX.size + len(message.body) + (len(body) if message.compressed else 0))
 
-    async def _body(self, message: Message) -> bytes:
-        if not message.compressed:
-            return message.body
+    async def _unpacked(self, message: Message) -> bytes:
         if not self._packed:
             raise ProtocolViolation(Code.INTERNAL, "a message is marked as compressed, the call names no encoding")
         door = self._door
