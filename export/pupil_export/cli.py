@@ -76,6 +76,10 @@ def export(
     else:
         for of, said in {facts["precision"]: facts, **facts["precisions"]}.items():
             click.echo(f"{of}: {_sentence(said)}", err=True)
+        for what in facts["trained_on"]["missing"]:
+            click.echo(
+                f"the bundle does not know {what}: pupil certify cannot tell whether a sample has some", err=True
+            )
         click.echo(folder)
 
 

@@ -30,6 +30,7 @@ from pupil_server.operations import OperationsServer
 from pupil_server.pseudo_label import PseudoLabelHandler
 from pupil_server.repository import Repository
 from pupil_server.resources import usable_cores
+from pupil_server.seen_handler import SeenHandler
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.tls import watched_certificates
 from pupil_server.tokens import Scope, Tokens
@@ -198,6 +199,7 @@ class Server:
         pseudo_label = PseudoLabelHandler(self.repository, self.metrics, default_deadline=deadline)
         models = ModelHandlers(self.repository)
         watches = WatchHandlers(self.repository, self.watches)
+        seen = SeenHandler(self.repository)
         health = HealthHandlers(self.is_ready)
         i, m, h, r = inference_pb2, models_pb2, health_pb2, reflection_pb2
         pool = descriptor_pool(*(file.DESCRIPTOR for file in (i, m, h, r)))
@@ -215,6 +217,7 @@ class Server:
             Method(MODELS, "SetAlias", m.SetAliasRequest, Scope.ADMIN, unary=models.set_alias),
             Method(MODELS, "GetWatch", m.GetWatchRequest, Scope.ANY, unary=watches.get),
             Method(MODELS, "ResetWatch", m.ResetWatchRequest, Scope.ADMIN, unary=watches.reset),
+            Method(MODELS, "Seen", m.SeenRequest, Scope.LABEL, unary=seen.seen),
             Method(HEALTH, "Check", h.HealthCheckRequest, Scope.OPEN, unary=health.check),
             Method(HEALTH, "Watch", h.HealthCheckRequest, Scope.OPEN, server_stream=health.watch),
             Method(
