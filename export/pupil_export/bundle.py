@@ -70,7 +70,7 @@ def export(
 
 def _content(run: Run, precisions: Sequence[str], gate: Gate) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What can be said about the exported model in each precision, and the files that prove it."""
-    splits, learned = load_splits(run), trained_on(run)
+    splits, learned = load_splits(run), trained_on(run.folder)
     if "calibration" in splits:
         learned.require_new(splits["calibration"])
     validation = splits["validation"]

@@ -13,7 +13,7 @@ from pupil_training.data import ImageSet, read_splits
 from pupil_training.data.written_splits import WrittenSplits
 from pupil_training.errors import TrainingError
 from pupil_training.recipe import Recipe
-from pupil_training.runs import Run, load_recipe_json
+from pupil_training.runs import load_recipe_json
 from pupil_trust import marks_of
 
 LABELLED, UNLABELLED = "trained_on.npy", "trained_on.unlabelled.npy"
@@ -53,12 +53,12 @@ class TrainedOn:
             )
 
 
-def trained_on(run: Run) -> TrainedOn:
+def trained_on(run: Path) -> TrainedOn:
     """The images of a run, and of the runs whose layers it took over."""
     labelled: set[str] = set()
     unlabelled: set[str] = set()
     missing: list[str] = []
-    waiting, known = [run.folder], set[Path]()
+    waiting, known = [run], set[Path]()
     while waiting:
         folder = waiting.pop()
         if folder.resolve() in known:
