@@ -71,7 +71,7 @@ def export(
         raise click.ClickException(str(error)) from None
     facts = json.loads((folder / "bundle.json").read_bytes())
     if as_json:
-        shown = ("model", "version", "fingerprint", "teacher", "metrics", "certificates", "precisions")
+        shown = ("model", "version", "fingerprint", "teacher", "metrics", "certificates", "trained_on", "precisions")
         click.echo(json.dumps({"path": str(folder), **{key: facts[key] for key in shown}}, ensure_ascii=False))
     else:
         for of, said in {facts["precision"]: facts, **facts["precisions"]}.items():

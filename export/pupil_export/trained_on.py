@@ -48,8 +48,8 @@ class TrainedOn:
         ]
         if known:
             raise ExportError(
-                f"{len(known)} of the {len(calibration)} calibration images are among those that the model learned "
-                f"from, as {known[0]}: nothing can be proven on them; train again with data.overlap = 'drop'"
+                f"the model learned from {len(known)} of the {len(calibration)} calibration images, as {known[0]}: "
+                "nothing can be proven on them; train again with data.overlap = 'drop'"
             )
 
 

@@ -1,6 +1,7 @@
 """Seen."""
 
 import asyncio
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,12 @@ class SeenHandler:
     async def seen(self, request: pb.SeenRequest, call: Call) -> pb.SeenResponse:
         if len(request.images) > MOST:
             raise BadRequest(f"{len(request.images):,} images in one request, at most {MOST:,} are allowed; send fewer")
-        asked = np.fromiter(request.images, dtype=SEEN, count=len(request.images))
         with self._repository.use(request.model) as model:
-            return await asyncio.to_thread(_answer, model.bundle, asked)  # the arrays lie on a disk
+            return await asyncio.to_thread(_answer, model.bundle, request.images)  # the arrays lie on a disk
 
 
-def _answer(bundle: Bundle, asked: NDArray[np.uint64]) -> pb.SeenResponse:
+def _answer(bundle: Bundle, images: Sequence[int]) -> pb.SeenResponse:
+    asked = np.fromiter(images, dtype=SEEN, count=len(images))
     labelled = _marks(bundle, LABELLED)
     return pb.SeenResponse(
         trained_on=len(labelled),

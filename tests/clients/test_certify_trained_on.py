@@ -71,8 +71,8 @@ def test_a_sample_with_one_image_of_training_is_refused_with_its_name(certify, s
     done, file = certify("one")
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-1] == (
-        "Error: 1 of these 300 images are among the 251 that one/1 was trained on with their labels, so that they "
-        f"prove nothing: {sample / '000.png'}; draw a sample from images that it has never seen"
+        f"Error: one/1 was trained on 1 of these 300 images: {sample / '000.png'}; it has seen the labels of 251 "
+        "images, and nothing can be proven on them: draw a sample from images that it has never seen"
     )
     assert not file.exists()
 
@@ -80,7 +80,7 @@ def test_a_sample_with_one_image_of_training_is_refused_with_its_name(certify, s
 def test_of_many_the_first_three_are_named(certify, sample) -> None:
     said = certify("five")[0].stderr.splitlines()[-1]
     assert "5 of these 300 images" in said
-    assert f"{sample / '000.png'}, {sample / '001.png'}, {sample / '002.png'}, …; draw" in said
+    assert f"{sample / '000.png'}, {sample / '001.png'}, {sample / '002.png'}, …; it has" in said
 
 
 def test_a_sample_of_new_images_passes_and_the_certificate_says_what_it_was_compared_with(certify) -> None:
@@ -116,7 +116,7 @@ def test_a_run_is_looked_at_beside_what_the_bundle_says(certify, sample, tmp_pat
     last = sha256((sample / "299.png").read_bytes()).hexdigest()
     (tmp_path / "splits.json").write_text(json.dumps({"splits": {"train": {"sha256": [last]}}}))
     said = certify("one", "--run", tmp_path)[0].stderr.splitlines()[-1]
-    assert f"prove nothing: {sample / '000.png'}, {sample / '299.png'}; draw" in said
+    assert f"trained on 2 of these 300 images: {sample / '000.png'}, {sample / '299.png'}; it has" in said
 
 
 def test_a_server_that_does_not_know_the_question_leaves_it_open(server) -> None:

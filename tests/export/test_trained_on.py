@@ -1,5 +1,6 @@
 """What a bundle knows of the images behind its model."""
 
+import csv
 import hashlib
 import json
 import shutil
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from pupil_client.command import main
 from pupil_export import ExportError, export
 from pupil_export.trained_on import trained_on
 from pupil_training.data import read_splits
@@ -79,7 +82,11 @@ def test_accepted_images_of_a_labels_file_count_and_an_older_run_cannot_name_the
     written = json.loads((run / "splits.json").read_bytes())
     del written["pseudo_labelled"]
     (run / "splits.json").write_text(json.dumps(written))
-    assert trained_on(run).missing == ("the pseudo-labelled images of the run pseudo",)
+    done = CliRunner().invoke(main, ["export", str(run), "--repository", str(tmp_path / "models")])
+    assert done.exit_code == 0, done.stderr
+    assert "the bundle does not know the pseudo-labelled images of the run pseudo: pupil certify" in done.stderr
+    facts = json.loads((tmp_path / "models/pseudo/1/bundle.json").read_bytes())
+    assert facts["trained_on"]["missing"] == ["the pseudo-labelled images of the run pseudo"]
 
 
 def test_a_pool_that_a_student_follows_its_teacher_on_counts(short, runs: Path, digits: Path) -> None:
@@ -112,6 +119,21 @@ def test_a_calibration_image_that_was_learned_from_ends_the_export(runs: Path, d
     written["splits"]["train"]["images"].append("train/again.png")
     written["splits"]["train"]["sha256"].append(hashlib.sha256(known.read_bytes()).hexdigest())
     (run / "splits.json").write_text(json.dumps(written))
-    with pytest.raises(ExportError, match=r"^1 of the 450 calibration images are among .* as .*\.png: nothing can be"):
+    with pytest.raises(
+        ExportError, match=r"^the model learned from 1 of the 450 calibration images, as .*\.png: nothing"
+    ):
         export(run, tmp_path / "models")
     assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("known", [0, 2])
+def test_a_sample_is_certified_by_the_exported_bundle_unless_training_has_seen_some_of_it(
+    repository: Path, digits: Path, tmp_path: Path, known: int
+) -> None:
+    files = [*sorted((digits / "calibration").rglob("*.png")), *sorted((digits / "train").rglob("*.png"))[:known]]
+    with (tmp_path / "sample.csv").open("w", newline="") as lines:
+        csv.writer(lines).writerows([("path", "label"), *((file, file.parent.name) for file in files)])
+    asked = ["certify", "--labels", tmp_path / "sample.csv", "--local", repository / "teacher/1", "--precision", 0.5]
+    done = CliRunner().invoke(main, [str(word) for word in [*asked, "--output", tmp_path / "certificate.json"]])
+    assert (done.exit_code, (tmp_path / "certificate.json").exists()) == ((1, False) if known else (0, True))
+    assert ("teacher/1 was trained on 2 of these 452 images: " in done.stderr) == bool(known)

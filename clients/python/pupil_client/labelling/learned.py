@@ -55,7 +55,7 @@ def refuse_learned(names: Sequence[str], seen: Seen, model: ModelInfo) -> None:
     if known:
         some = ", ".join(known[:3]) + (", …" if len(known) > 3 else "")
         raise ValueError(
-            f"{len(known):,} of these {len(names):,} images are among the {seen.trained_on:,} that {model.name}/"
-            f"{model.version} was trained on with their labels, so that they prove nothing: {some}; draw a sample "
-            "from images that it has never seen"
+            f"{model.name}/{model.version} was trained on {len(known):,} of these {len(names):,} images: {some}; it "
+            f"has seen the labels of {seen.trained_on:,} images, and nothing can be proven on them: draw a sample from "
+            "images that it has never seen"
         )
