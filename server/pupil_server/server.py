@@ -40,7 +40,8 @@ from pupil_server.tracing import tracing_to
 from pupil_server.watch_handlers import WatchHandlers
 from pupil_server.watched import Watched
 from pupil_server.watching import watch
-from pupil_server.workers.changes import control_front, on_every_worker
+from pupil_server.workers.catching_up import loaded_elsewhere
+from pupil_server.workers.changes import control_front, none_meanwhile, on_every_worker
 from pupil_server.workers.place import Place
 
 log = logging.getLogger("pupil.server")
@@ -109,10 +110,10 @@ class Server:
                 gateway=self._gateway() if self.settings.http_gateway else None,
             )
             self.http_port = self._operations.port
-            for name in self._names():
-                await self.repository.load_at_start(name)
-            if self._control:
-                await self._control.start("", 0)
+            async with none_meanwhile(self._place):
+                await self._load()
+                if self._control:
+                    await self._control.start("", 0)
             self.port = await self._front.start(self.settings.host, self.settings.port)
             if self.settings.watch:
                 self._watcher = asyncio.create_task(watch(self.repository, self.settings.watch))
@@ -157,6 +158,16 @@ class Server:
             return self._ready
         loaded = self.repository.is_loaded(name)
         return None if loaded is None else self._ready and loaded
+
+    async def _load(self) -> None:
+        names = self._names()
+        elsewhere = await loaded_elsewhere(self._place) if self._place and self._place.anew else None
+        if elsewhere is None:
+            for name in names:
+                await self.repository.load_at_start(name)
+        else:
+            for name in dict.fromkeys((*names, *elsewhere)):
+                await self.repository.load_as_elsewhere(name, elsewhere.get(name, {}))
 
     def _names(self) -> list[str]:
         on_disk = self.repository.on_disk()

@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,11 @@ def on_every_worker(method: Method, place: Place) -> Method:
         return answer
 
     return replace(method, unary=everywhere)
+
+
+def none_meanwhile(place: Place | None) -> AbstractAsyncContextManager[None]:
+    """No change while a worker that is started anew catches up with the others; else nothing has to wait."""
+    return _one_at_a_time(place.changing) if place and place.anew else nullcontext()
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ class Place:
     folder: Path
     number: int
     count: int
+    anew: bool = False  # after it ended by itself
 
     def __str__(self) -> str:
         return f"worker {self.number} of {self.count}"

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from pupil_server.errors import SettingsError
 from pupil_server.settings import ServerSettings
@@ -42,7 +43,8 @@ class WorkerProcess:
             start_new_session=True,  # a terminal's Ctrl-C is for the supervisor
         )
         assert process.stdout is not None
-        self.tell(pickle.dumps((self._settings, self.place)).hex().encode() + b"\n")
+        place = replace(self.place, anew=self.starts > 1)
+        self.tell(pickle.dumps((self._settings, place)).hex().encode() + b"\n")
         said = json.loads(await process.stdout.readline() or "{}")
         if "error" in said or not said:
             status = await process.wait()

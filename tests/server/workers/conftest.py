@@ -1,6 +1,4 @@
-import os
 import re
-import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,8 +17,9 @@ PATIENCE = 20.0
 class Crew:
     """A server of two workers, and what is known of each of them."""
 
-    def __init__(self, server) -> None:
-        self.server, self.address, self.http = server, server.address, server.http
+    def __init__(self, server, repository: Path) -> None:
+        self.server, self.repository = server, repository
+        self.address, self.http = server.address, server.http
 
     def processes(self) -> list[int]:
         """The process of each worker that lives, from the kernel."""
@@ -32,7 +31,7 @@ class Crew:
         inodes = set()
         for file in (file for pid in self.processes() for file in Path(f"/proc/{pid}/fd").iterdir()):
             with suppress(FileNotFoundError):  # a connection that was closed just now
-                inodes.add(os.readlink(file))
+                inodes.add(str(file.readlink()))
         for line in Path("/proc/net/unix").read_text().splitlines():
             found = re.search(r" (\d+) (/\S+)/\d+\.http$", line)
             if found and f"socket:[{found[1]}]" in inodes:
@@ -70,10 +69,7 @@ def crewed(repository: Path, toolbox) -> Callable[..., AbstractContextManager[Cr
     @contextmanager
     def start(*options: str) -> Iterator[Crew]:
         with toolbox.run_server(repository, "--workers", "2", *options) as server:
-            crew = Crew(server)
-            yield crew
-            for process in crew.processes():
-                os.kill(process, signal.SIGCONT)
+            yield Crew(server, repository)
 
     return start
 
@@ -85,9 +81,7 @@ def crew(front: str, tmp_path_factory, toolbox) -> Iterator[Crew]:
     toolbox.write_bundle(folder, "teacher", seed=1)
     toolbox.write_bundle(folder, "student", seed=2, teacher="teacher")
     with toolbox.run_server(folder, "--workers", "2", "--http-gateway", "--front", front) as server:
-        crew = Crew(server)
-        crew.repository = folder
-        yield crew
+        yield Crew(server, folder)
 
 
 @pytest.fixture

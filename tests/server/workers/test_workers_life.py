@@ -111,9 +111,7 @@ def test_workers_never_outlive_their_supervisor(crewed, picture, becomes, how: s
         becomes(lambda: not folder.exists())
 
 
-def test_a_quota_holds_over_all_workers_and_a_sighup_reaches_them_all(
-    crewed, picture, tmp_path, becomes, toolbox
-) -> None:
+def test_a_quota_holds_over_all_and_a_sighup_reaches_them_all(crewed, picture, tmp_path, becomes, toolbox) -> None:
     tokens = tmp_path / "tokens.toml"
     entry = '[[token]]\nname = "{0}"\nsha256 = "{1}"\nscopes = ["infer"]\n'
     limited = entry.format("few", hash_of("few")) + "images_per_second = 0.0001\nburst = 10\n"
@@ -134,7 +132,7 @@ def test_a_quota_holds_over_all_workers_and_a_sighup_reaches_them_all(
         assert {answer.result().answered_by.version for answer in answers("many")} == {1}
         folder = crew.folder()
         assert min(crew.asked(folder, number) for number in (1, 2)) > 0
-        toolbox.write_bundle(tmp_path / "repository", "student", 2, seed=3)
+        toolbox.write_bundle(crew.repository, "student", 2, seed=3)
         crew.server.process.send_signal(signal.SIGHUP)
         becomes(lambda: crew.server.log.read_text().count("student means student/2 from now on") == 2)
         assert {answer.result().answered_by.version for answer in answers("many")} == {2}

@@ -35,7 +35,7 @@ def test_workers_that_cannot_start_end_the_start_with_one_line_and_leave_nothing
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     supervisor = Supervisor(ServerSettings(repository=repository, workers=2, port=0, http_port=0, device="cpu"))
-    with pytest.raises(SettingsError, match="model.onnx: changed since it was exported") as raised:
+    with pytest.raises(SettingsError, match=r"model\.onnx: changed since it was exported") as raised:
         asyncio.run(supervisor.start())
     assert "\n" not in str(raised.value)
     assert list(folder.iterdir()) == []
