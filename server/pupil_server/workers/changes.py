@@ -3,7 +3,7 @@
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -41,10 +41,10 @@ def on_every_worker(method: Method, place: Place) -> Method:
         async with _one_at_a_time(place.changing):
             answer = await here(request, call)
             body = request.SerializeToString()
-            asked = [_repeat(method, body, call, sibling) for sibling in place.siblings]
-            failed = [error for error in await asyncio.gather(*asked) if error]
+            errors = await asyncio.gather(*(_repeat(method, body, call, sibling) for sibling in place.siblings))
+        failed = {sibling: error for sibling, error in zip(place.siblings, errors, strict=True) if error}
         if failed:
-            raise failed[0]
+            raise _failure(failed)
         return answer
 
     return replace(method, unary=everywhere)
@@ -75,20 +75,24 @@ def _locked(file: int) -> bool:
     return True
 
 
-async def _repeat(method: Method, request: bytes, call: Call, sibling: Place) -> ElsewhereFailed | None:
+async def _repeat(method: Method, request: bytes, call: Call, sibling: Place) -> grpc.aio.AioRpcError | None:
     """Asks a sibling for the same; returns why it did not do it."""
     async with grpc.aio.insecure_channel(f"unix:{sibling.control}") as channel:
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{method.path}")
         try:
             await ask(request, timeout=max(0.0, call.remaining()), metadata=(("x-request-id", call.id),))
         except grpc.aio.AioRpcError as error:
-            return _failure(sibling, error)
+            return error
     return None
 
 
-def _failure(sibling: Place, error: grpc.aio.AioRpcError) -> ElsewhereFailed:
-    status, why = error.code(), error.details() or ""
-    if status is grpc.StatusCode.UNAVAILABLE:
-        why = "it is being started, or has just ended"  # grpcio's own words are about sockets
-    known = status.value[0] in set(Code)
-    return ElsewhereFailed(Code(status.value[0]) if known else Code.INTERNAL, f"{sibling} has not done it: {why}")
+def _failure(failed: Mapping[Place, grpc.aio.AioRpcError]) -> ElsewhereFailed:
+    told = "; ".join(f"{sibling} has not done it: {_why(error)}" for sibling, error in failed.items())
+    number = next(iter(failed.values())).code().value[0]
+    return ElsewhereFailed(Code(number) if number in set(Code) else Code.INTERNAL, told)
+
+
+def _why(error: grpc.aio.AioRpcError) -> str:
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return "it is being started, or has just ended"  # grpcio's own words are about sockets
+    return error.details() or error.code().name

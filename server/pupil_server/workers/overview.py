@@ -30,16 +30,16 @@ class Overview:
 
     def why_not_ready(self) -> str:
         absent = [worker.place for worker in self._workers if not worker.ready]
-        return f"{absent[0]} is being started" if absent else self._complaint("/readyz", self._workers)
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        return f"{absent[0]} is not ready" if absent else self._complaint("/readyz", self._workers)
 
     def _texts(self) -> dict[Life, str | None]:
         ready = [worker for worker in self._workers if worker.ready]
-        lives = [(worker.place.number, worker.starts) for worker in ready]
-        answers = self._ask("/metrics", ready)
-        return {life: answer.body.decode() if answer else None for life, answer in zip(lives, answers, strict=True)}
+        starts = [worker.starts for worker in ready]
+        texts: dict[Life, str | None] = {}
+        for worker, start, answer in zip(ready, starts, self._ask("/metrics", ready), strict=True):
+            same = worker.starts == start  # else it may be its successor who answered
+            texts[worker.place.number, start] = answer.body.decode() if answer and same else None
+        return texts
 
     def _complaint(self, path: str, workers: Sequence[WorkerProcess]) -> str:
         for worker, answer in zip(workers, self._ask(path, workers), strict=True):

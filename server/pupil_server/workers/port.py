@@ -1,9 +1,6 @@
 """One port for several processes."""
 
 import socket
-from typing import TypeAlias
-
-Address: TypeAlias = tuple[socket.AddressFamily, tuple[str | int, ...]]
 
 
 class ReservedPort:

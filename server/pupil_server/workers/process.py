@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from pupil_server import lifecycle
 from pupil_server.errors import SettingsError
 from pupil_server.settings import ServerSettings
 from pupil_server.workers.orders import DRAIN
@@ -19,6 +20,7 @@ from pupil_server.workers.place import Place
 log = logging.getLogger("pupil.workers")
 
 COMMAND = (sys.executable, "-P", "-m", "pupil_server.workers.worker")
+LEAVE = lifecycle.LEAVE - 0.5  # seconds beyond its grace: before the supervisor itself counts as hung
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a worker that died is started anew, doubling
 
 
@@ -81,7 +83,13 @@ class WorkerProcess:
             await self.kill()
             return 0
         self.tell(DRAIN)
-        return await self.wait()
+        try:
+            async with asyncio.timeout(self._settings.drain_delay + self._settings.drain_grace + LEAVE):
+                return await self.wait()
+        except TimeoutError:
+            log.error("%s does not end; it is killed", self.place)
+            await self.kill()
+            return 1
 
     def tell(self, order: bytes) -> None:
         """An order, or nothing where it has just ended."""

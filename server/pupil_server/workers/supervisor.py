@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from pupil_server.workers.port import ReservedPort
 from pupil_server.workers.process import WorkerProcess
 
 log = logging.getLogger("pupil.workers")
+
+LONGEST_NAME = 103  # bytes of a socket file's path, on the systems that take the least
 
 
 class Supervisor:
@@ -42,6 +45,7 @@ class Supervisor:
             self._reserved = ReservedPort(settings.host, settings.port)
             self.port = self._reserved.port
             places = [Place(self._folder, number, count) for number in range(1, count + 1)]
+            _require_short(places[-1].control)
             self._workers = [WorkerProcess(replace(settings, port=self.port), place) for place in places]
             self._overview = Overview(self._workers)
             self._operations = OperationsServer(
@@ -77,14 +81,17 @@ class Supervisor:
     async def _close(self) -> None:
         if self._operations:
             await asyncio.to_thread(self._operations.close)
-        if self._overview:
-            self._overview.close()
         if self._reserved:
             self._reserved.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _gateway(self) -> PassingOn:
         return PassingOn(self._workers, max_body=self.settings.max_message_mb * MEGA)
+
+
+def _require_short(socket: Path) -> None:
+    if len(os.fsencode(socket)) > LONGEST_NAME:
+        raise SettingsError(f"{socket.parent}: too long for the name of a socket; set TMPDIR to a shorter folder")
 
 
 def _require_shareable(settings: ServerSettings) -> None:

@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -21,7 +23,7 @@ class Caller(threading.Thread):
     """Asks over one connection until told to stop; counts the answers, and keeps the failures."""
 
     def __init__(self, crew, request: pb.ClassifyRequest) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self.channel, self.request = crew.channel(), request
         self.enough = threading.Event()
         self.answered = 0
@@ -36,10 +38,21 @@ class Caller(threading.Thread):
             except grpc.RpcError as error:
                 self.failures.append(error.code())
 
-    def end(self) -> None:
-        self.enough.set()
-        self.join(timeout=PATIENCE)
-        self.channel.close()
+
+@contextmanager
+def calling(crew, request: pb.ClassifyRequest, count: int) -> Iterator[list[Caller]]:
+    """So many callers, who have ended when the block has."""
+    callers = [Caller(crew, request) for _ in range(count)]
+    try:
+        for caller in callers:
+            caller.start()
+        yield callers
+    finally:
+        for caller in callers:
+            caller.enough.set()
+        for caller in callers:
+            caller.join(timeout=PATIENCE)
+            caller.channel.close()
 
 
 def answered(crew) -> float:
@@ -49,25 +62,21 @@ def answered(crew) -> float:
 
 def test_a_killed_worker_returns_while_the_other_answers_and_no_counter_falls(crewed, picture, becomes) -> None:
     with crewed() as crew:
-        callers = [Caller(crew, picture) for _ in range(8)]
-        for caller in callers:
-            caller.start()
-        becomes(lambda: min(caller.answered for caller in callers) > 0)
-        before, seen = crew.processes(), [answered(crew)]
-        os.kill(before[0], signal.SIGKILL)
-        becomes(lambda: before[0] not in crew.processes())
-        had = sum(caller.answered for caller in callers)
-        becomes(lambda: sum(caller.answered for caller in callers) > had + 20)
-        assert crew.get("readyz")[1] in ("worker 1 of 2 is being started\n", "worker 2 of 2 is being started\n")
-        assert crew.get("livez") == (200, "ok\n")
+        with calling(crew, picture, 8) as callers:
+            becomes(lambda: min(caller.answered for caller in callers) > 0)
+            before, seen = crew.processes(), [answered(crew)]
+            os.kill(before[0], signal.SIGKILL)
+            becomes(lambda: before[0] not in crew.processes())
+            had = sum(caller.answered for caller in callers)
+            becomes(lambda: sum(caller.answered for caller in callers) > had + 20)
+            assert crew.get("readyz")[1] in ("worker 1 of 2 is not ready\n", "worker 2 of 2 is not ready\n")
+            assert crew.get("livez") == (200, "ok\n")
 
-        def returned() -> bool:
-            seen.append(answered(crew))
-            return crew.get("readyz") == (200, "ok\n")
+            def returned() -> bool:
+                seen.append(answered(crew))
+                return crew.get("readyz") == (200, "ok\n")
 
-        becomes(returned)
-        for caller in callers:
-            caller.end()
+            becomes(returned)
         seen.append(answered(crew))
         assert seen == sorted(seen)
         assert {code for caller in callers for code in caller.failures} <= {grpc.StatusCode.UNAVAILABLE}
@@ -79,16 +88,12 @@ def test_a_killed_worker_returns_while_the_other_answers_and_no_counter_falls(cr
 def test_the_end_under_load_drops_no_call_that_was_let_in(crewed, picture, becomes) -> None:
     with crewed("--drain-delay", "0.3") as crew:
         processes, folder = crew.processes(), crew.folder()
-        callers = [Caller(crew, picture) for _ in range(6)]
-        for caller in callers:
-            caller.start()
-        becomes(lambda: min(caller.answered for caller in callers) > 5)
-        for process in processes:
-            os.kill(process, signal.SIGTERM)  # as a service manager does; it must not count as the second one
-        crew.server.process.send_signal(signal.SIGTERM)
-        assert crew.server.process.wait(timeout=PATIENCE) == 0
-        for caller in callers:
-            caller.end()
+        with calling(crew, picture, 6) as callers:
+            becomes(lambda: min(caller.answered for caller in callers) > 5)
+            for process in processes:
+                os.kill(process, signal.SIGTERM)  # as a service manager does; it must not count as the second one
+            crew.server.process.send_signal(signal.SIGTERM)
+            assert crew.server.process.wait(timeout=PATIENCE) == 0
         # After the door is closed a caller hears UNAVAILABLE, which is safe to retry elsewhere; nothing else.
         assert {code for caller in callers for code in caller.failures} <= {grpc.StatusCode.UNAVAILABLE}
         assert "Traceback" not in crew.server.log.read_text()

@@ -42,6 +42,16 @@ def test_workers_that_cannot_start_end_the_start_with_one_line_and_leave_nothing
     ReservedPort("127.0.0.1", supervisor.port).close()
 
 
+def test_a_temporary_folder_with_too_long_a_name_is_told_what_to_do(repository, monkeypatch, tmp_path) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    supervisor = Supervisor(ServerSettings(repository=repository, workers=2, port=0, http_port=0))
+    with pytest.raises(SettingsError, match="set TMPDIR to a shorter folder"):
+        asyncio.run(supervisor.start())
+    assert list(folder.iterdir()) == []
+
+
 def test_a_port_that_somebody_listens_on_is_refused_even_where_that_one_would_share_it() -> None:
     for share in (False, True):
         with socket.socket() as listening:
