@@ -1,6 +1,8 @@
 """A bucket in a file is the same bucket for every process that opens it."""
 
-import multiprocessing
+import contextlib
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -35,15 +37,31 @@ def test_three_who_share_a_bucket_get_what_one_would_get_alone(steps: list[tuple
             assert getattr(shared[who], act)(units) == pytest.approx(getattr(alone, act)(units))
 
 
-def take_all(file: Path, attempts: int) -> int:
-    bucket = SharedBucket(1e-6, 1000, file)
-    return sum(bucket.take(1) == 0.0 for _ in range(attempts))
+DRAW = """
+import sys, time
+from pathlib import Path
+from pupil_server.workers.shared_quotas import SharedBucket
+
+def slow_clock():  # looked at between reading the numbers and writing them: time for another to come in between
+    time.sleep(0.0002)
+    return 1000.0
+
+bucket = SharedBucket(1.0, 100, Path(sys.argv[1]), slow_clock)
+sys.stdin.readline()
+print(sum(bucket.take(1) == 0.0 for _ in range(50)))
+"""
 
 
 def test_processes_that_draw_at_the_same_time_get_no_more_than_there_is(tmp_path) -> None:
-    with multiprocessing.get_context("fork").Pool(4) as processes:
-        taken = processes.starmap_async(take_all, [(tmp_path / "bucket", 400)] * 4).get(timeout=30)
-    assert sum(taken) == 1000
+    command = [sys.executable, "-c", DRAW, str(tmp_path / "bucket")]
+    pipe = subprocess.PIPE
+    with contextlib.ExitStack() as running:
+        drawing = [running.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe)) for _ in range(4)]
+        for process in drawing:
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+        taken = [int(process.communicate(timeout=30)[0]) for process in drawing]
+    assert sum(taken) == 100
 
 
 def test_a_token_has_one_bucket_and_another_token_or_rate_another_one(tmp_path) -> None:
