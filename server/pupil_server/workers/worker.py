@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import FileIO
 from typing import TextIO
 
@@ -22,8 +23,6 @@ from pupil_server.errors import BundleError, SettingsError
 from pupil_server.settings import ServerSettings
 from pupil_server.workers.orders import DRAIN, RELOAD
 from pupil_server.workers.place import Place
-
-Orders = Mapping[bytes, Callable[[], None]]
 
 
 def main() -> None:
@@ -43,9 +42,8 @@ def main() -> None:
 
 async def _serve(settings: ServerSettings, place: Place, orders: FileIO, report: Callable[..., None]) -> None:
     loop, ended, changed = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-    known = {DRAIN: ended.set, RELOAD: changed.set}
-    obey = {order: lambda act=act: loop.call_soon_threadsafe(act) for order, act in known.items()}
-    threading.Thread(target=_obey, args=(orders, obey, place), name="orders", daemon=True).start()
+    known = {DRAIN: ended, RELOAD: changed}
+    threading.Thread(target=_obey, args=(orders, known, loop, place), name="orders", daemon=True).start()
     from pupil_server.server import Server  # takes a second, in which the end of the supervisor would not be seen
 
     server = Server(settings, place)
@@ -54,10 +52,11 @@ async def _serve(settings: ServerSettings, place: Place, orders: FileIO, report:
     await lifecycle.run(server, ended, changed)
 
 
-def _obey(orders: FileIO, known: Orders, place: Place) -> None:
+def _obey(orders: FileIO, known: Mapping[bytes, asyncio.Event], loop: asyncio.AbstractEventLoop, place: Place) -> None:
     """On a thread of its own: a loop that hangs must not outlive the supervisor either."""
     for order in orders:
-        known[order]()
+        with suppress(RuntimeError):  # the loop has ended, and the process is about to
+            loop.call_soon_threadsafe(known[order].set)
     logging.getLogger("pupil.workers").error("%s ends: its supervisor has gone", place)
     shutil.rmtree(place.folder, ignore_errors=True)
     os._exit(1)
