@@ -22,6 +22,7 @@ from pupil_export.repository import FORMAT, check_name, new_version, write_bundl
 from pupil_export.speed import machine, milliseconds
 from pupil_export.splits import load_splits
 from pupil_export.teachers import teacher_of
+from pupil_export.trained_on import trained_on
 from pupil_training.data import ImageSet
 from pupil_training.runs import Run, load_run
 
@@ -69,7 +70,9 @@ def export(
 
 def _content(run: Run, precisions: Sequence[str], gate: Gate) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What can be said about the exported model in each precision, and the files that prove it."""
-    splits = load_splits(run)
+    splits, learned = load_splits(run), trained_on(run.folder)
+    if "calibration" in splits:
+        learned.require_new(splits["calibration"])
     validation = splits["validation"]
     served = Served(run.model)
     graph = export_graph(served)
@@ -81,7 +84,9 @@ def _content(run: Run, precisions: Sequence[str], gate: Gate) -> tuple[dict[str,
     for precision, model in models.items():
         said[precision], its_files = _evidence(precision, model, splits, run.model.temperature.item())
         files |= {file_of(precision, "model.onnx"): graphs[precision], **its_files}
+    files |= learned.files
     facts = {**_known(run, splits), "parity": asdict(parity), "machine": machine(), **said["fp32"]}
+    facts["trained_on"] = learned.facts
     facts["precisions"] = {precision: {**said[precision], **each.facts} for precision, each in compressed.items()}
     return facts, files
 

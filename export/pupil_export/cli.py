@@ -71,11 +71,15 @@ def export(
         raise click.ClickException(str(error)) from None
     facts = json.loads((folder / "bundle.json").read_bytes())
     if as_json:
-        shown = ("model", "version", "fingerprint", "teacher", "metrics", "certificates", "precisions")
+        shown = ("model", "version", "fingerprint", "teacher", "metrics", "certificates", "trained_on", "precisions")
         click.echo(json.dumps({"path": str(folder), **{key: facts[key] for key in shown}}, ensure_ascii=False))
     else:
         for of, said in {facts["precision"]: facts, **facts["precisions"]}.items():
             click.echo(f"{of}: {_sentence(said)}", err=True)
+        for what in facts["trained_on"]["missing"]:
+            click.echo(
+                f"the bundle does not know {what}: pupil certify cannot tell whether a sample has some", err=True
+            )
         click.echo(folder)
 
 

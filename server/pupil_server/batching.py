@@ -36,10 +36,10 @@ class BatchObserver(Protocol):
 class Batcher:
     """Whatever queued up while the model was busy is the next batch.
 
-    By default there is no window: an idle server answers at once, a busy one fills its batches by itself. A batch
-    counts images, not requests; a request larger than a batch is split, takes turns with the others, and is put
-    together again in order. Who hangs up or runs out of time leaves at once, wherever the request is, and disturbs
-    nobody.
+    By default there is no window: an idle server answers at once, a busy one fills its batches by itself, as far as
+    larger ones are no slower an image. A batch counts images, not requests; a request larger than a batch is split,
+    takes turns with the others, and is put together again in order. Who hangs up or runs out of time leaves at once,
+    wherever the request is, and disturbs nobody.
     """
 
     def __init__(
@@ -128,8 +128,10 @@ class Batcher:
 
     def _draw(self) -> Batch:
         images = min(self._queue.images, self._max_batch)
+        if images > 1 and not self._max_queue_delay:
+            images = self._pace.best(images)
         now = time.monotonic()
-        parts, late = self._queue.draw(self._max_batch, now + self._pace.quickest(images))
+        parts, late = self._queue.draw(images, now + self._pace.quickest(images))
         for work in late:
             if work.deadline > now:
                 self._pace.refused(images)

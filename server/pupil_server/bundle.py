@@ -39,6 +39,10 @@ class Teacher(_Facts):
     fingerprint: str | None = None
 
 
+class TrainedOn(_Facts):
+    missing: tuple[str, ...] = ()  # images that the model learned from and the bundle does not know
+
+
 class PrecisionFacts(_Facts):
     """What differs from one precision of a bundle to the next: its files, and what its own scores prove."""
 
@@ -62,6 +66,7 @@ class BundleFacts(_Facts):
     temperature: float = Field(gt=0, allow_inf_nan=False)
     max_batch: Literal[1] | None = None  # of an imported graph that takes one image at a time
     teacher: Teacher | None = None
+    trained_on: TrainedOn = TrainedOn()
     certificates: tuple[dict[str, Any], ...] = ()
     precisions: dict[str, PrecisionFacts] = {}
     files: dict[str, str]

@@ -4,9 +4,13 @@ import difflib
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from pupil_server.lifecycle import Service
+    from pupil_server.settings import ServerSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -65,6 +69,7 @@ def _option(name: str, kind: Any, default: Any, text: str, **more: Any) -> Calla
 @_option("--host", str, "127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
 @_option("--port", click.IntRange(0, 65535), 50051, "gRPC; 0 for any free one.")
 @_option("--unix", click.Path(path_type=Path), None, "A socket file for gRPC, instead of host and port.")
+@_option("--workers", click.IntRange(1, 256), 1, "Processes behind one port; 1 is one process for everything.")
 @_option("--front", click.Choice(["auto", "nghttp2", "grpcio"]), "auto", "What carries the calls; auto: the leaner.")
 @_option("--http-port", click.IntRange(0, 65535), 8080, "Metrics and probes; 0 for any free one.")
 @_option("--http-gateway", bool, False, "Images over HTTP, too: POST /v1/models/NAME:classify.", is_flag=True)
@@ -143,6 +148,17 @@ def serve(**settings: Any) -> None:
 
     logs.set_up(settings["log_format"])
     try:
-        asyncio.run(lifecycle.serve(ServerSettings(**settings)))
+        asyncio.run(lifecycle.serve(_service, ServerSettings(**settings)))
     except (BundleError, SettingsError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _service(settings: "ServerSettings") -> "Service":
+    """Each with what it takes: a supervisor loads no model."""
+    if settings.workers > 1:
+        from pupil_server.workers.supervisor import Supervisor
+
+        return Supervisor(settings)
+    from pupil_server.server import Server
+
+    return Server(settings)

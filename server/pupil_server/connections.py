@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import socketserver
 import sys
 import threading
 from contextlib import suppress
@@ -41,3 +42,17 @@ class BoundedHTTPServer(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), OSError):  # a client that has gone is not news
             log.exception("a request from %s failed", client_address)
+
+
+class UnixHTTPServer(BoundedHTTPServer):
+    """The same on a socket file."""
+
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's own asks for the name of a host
+        self.server_name, self.server_port = "unix", 0
+
+    def get_request(self) -> tuple[Any, Any]:
+        request, _ = super().get_request()
+        return request, ("unix", 0)  # where others have host and port there is an empty text

@@ -13,6 +13,7 @@ PupilError
 ├── PermissionDenied      PERMISSION_DENIED
 ├── DeadlineExceeded      DEADLINE_EXCEEDED
 ├── Unavailable           UNAVAILABLE
+├── ElsewhereFailed       as the other worker has it
 └── ProtocolViolation     as gRPC has it: mostly INTERNAL or UNIMPLEMENTED
 
 Anything else is ours: INTERNAL, with an id on the wire and the trace in the log.
@@ -128,6 +129,14 @@ class ProtocolViolation(PupilError):
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
+        self.code = code
+
+
+class ElsewhereFailed(PupilError):
+    """This worker did what it was told to, another one did not."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(f"{message}; the others may have, so ask again")
         self.code = code
 
 

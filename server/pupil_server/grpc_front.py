@@ -148,7 +148,7 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         *([("grpc.max_connection_age_grace_ms", round(grace * 1000))] if grace else []),
         ("grpc.max_receive_message_length", message_bytes),
         ("grpc.max_send_message_length", message_bytes),
-        ("grpc.so_reuseport", 0),  # with it, two servers on one port would share it in silence
+        ("grpc.so_reuseport", int(settings.workers > 1)),  # else two servers on one port would share it in silence
         ("grpc.max_concurrent_streams", settings.max_streams),
         ("grpc.keepalive_time_ms", round(settings.keepalive * 1000)),
         ("grpc.keepalive_timeout_ms", 20_000),

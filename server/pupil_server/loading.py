@@ -10,7 +10,7 @@ from pupil_server.errors import BadImage, BundleError
 from pupil_server.images import Limits, decode
 from pupil_server.onnx_session import available
 from pupil_server.providers import Gpu, best_device
-from pupil_server.resources import usable_cores
+from pupil_server.resources import share_of_cores
 from pupil_server.session import Session
 from pupil_server.settings import MEGA, ServerSettings
 
@@ -71,7 +71,7 @@ def _session(bundle: Bundle, device: str, fallback: str, settings: ServerSetting
     session = Session(
         bundle.graph,
         device=device,
-        threads=settings.threads or usable_cores(),
+        threads=settings.threads or share_of_cores(settings.workers),
         shape=(size.height, size.width, size.channels),
         max_batch=bundle.facts.largest_batch(settings.max_batch),
         precision=bundle.facts.precision,

@@ -76,3 +76,11 @@ class Metrics:
         self.pseudo_labels = Counter("pupil_pseudo_labels", "Pseudo-labels, by decision.", ("decision",), registry=r)
         self.front_info = Gauge("pupil_front_info", "1 for the front that serves.", ("front",), registry=r)
         self.loop_lag = Gauge("pupil_loop_lag_seconds", "How late the event loop woke up last.", registry=r)
+
+
+class SupervisorMetrics:
+    """What a supervisor knows beside the metrics of its workers."""
+
+    def __init__(self, r: CollectorRegistry) -> None:
+        self.workers = Gauge("pupil_workers", "Workers that are ready.", registry=r)
+        self.restarts = Counter("pupil_worker_restarts", "Workers started anew after they ended.", registry=r)

@@ -5,29 +5,32 @@ On threads of their own: the probes answer when the event loop cannot.
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from pupil_server.connections import BoundedHTTPServer
-from pupil_server.gateway import Gateway
-from pupil_server.posts import PostHandler
+from pupil_server.connections import BoundedHTTPServer, UnixHTTPServer
+from pupil_server.posts import PostedTo, PostHandler
 
 
 class OperationsServer:
-    """An HTTP server for probes, Prometheus and the gateway. `is_live` and `is_ready` give "" or what is wrong."""
+    """An HTTP server for probes, Prometheus and the gateway, on host and port or on a socket file.
+
+    `is_live` and `is_ready` give "" or what is wrong.
+    """
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        address: tuple[str, int] | Path,
         *,
         registry: CollectorRegistry,
         is_live: Callable[[], str],
         is_ready: Callable[[], str],
-        gateway: Gateway | None = None,
+        gateway: PostedTo | None = None,
     ) -> None:
         class Handler(PostHandler):
             posted_to = gateway
+            passed_on = isinstance(address, Path)
 
             def do_GET(self) -> None:
                 if self.path == "/metrics":
@@ -42,11 +45,8 @@ class OperationsServer:
             def _probe(self, wrong: str) -> None:
                 self.answer(503 if wrong else 200, f"{wrong or 'ok'}\n".encode())
 
-        try:
-            self._http = BoundedHTTPServer((host, port), Handler)
-        except OSError as error:
-            raise OSError(f"{host}:{port} is in use or not ours to use; choose another --http-port") from error
-        self.port = self._http.server_address[1]
+        self._http = _listening(address, Handler)
+        self.port = 0 if isinstance(address, Path) else int(self._http.server_address[1])
         self._thread = threading.Thread(target=self._http.serve_forever, name="operations", daemon=True)
         self._thread.start()
 
@@ -54,3 +54,13 @@ class OperationsServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join(timeout=5.0)
+
+
+def _listening(address: tuple[str, int] | Path, handler: type[PostHandler]) -> BoundedHTTPServer:
+    if isinstance(address, Path):
+        return UnixHTTPServer(str(address), handler)
+    try:
+        return BoundedHTTPServer(address, handler)
+    except OSError as error:
+        host, port = address
+        raise OSError(f"{host}:{port} is in use or not ours to use; choose another --http-port") from error

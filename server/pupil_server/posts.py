@@ -4,19 +4,32 @@ import socket
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
+from threading import BoundedSemaphore
+from typing import Protocol
 
 from pupil_server.errors import Code
-from pupil_server.gateway import MOST_POSTS, Gateway, Reply, refusal
+from pupil_server.gateway import MOST_POSTS, Reply, refusal
 
 BODY_SECONDS = 30.0
 LINGER = 1.0  # seconds
+PEER = "pupil-peer"
 NO_HEADERS: Mapping[str, str] = {}
+
+
+class PostedTo(Protocol):
+    """Who answers a POST: the gateway, or one who passes it on."""
+
+    max_body: int
+    places: BoundedSemaphore
+
+    def answer(self, target: str, headers: Mapping[str, str], body: bytes, peer: str) -> Reply: ...
 
 
 class PostHandler(BaseHTTPRequestHandler):
     """One connection, on a thread of its own."""
 
-    posted_to: Gateway | None = None  # None: off
+    posted_to: PostedTo | None = None  # None: off
+    passed_on = False  # by one who says in the header PEER for whom
     timeout = 10.0  # seconds for a request line that does not come
     protocol_version = "HTTP/1.1"
 
@@ -54,6 +67,9 @@ class PostHandler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def address_string(self) -> str:
+        return self.headers.get(PEER, "") if self.passed_on else super().address_string()
 
     def log_message(self, format: str, *args: object) -> None:
         """Probes come every few seconds; they are not news."""

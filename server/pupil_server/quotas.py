@@ -40,6 +40,11 @@ class Bucket:
         return self._filled
 
 
+def new_bucket(name: str, rate: float, burst: int) -> Bucket:
+    """The bucket of the token `name`, in this process alone."""
+    return Bucket(rate, burst)
+
+
 class Quota:
     """The images of one token."""
 

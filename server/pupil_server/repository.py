@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, suppress
 
 from pupil_proto.v1.inference_pb2 import ModelSpec
@@ -138,6 +138,16 @@ class Repository:
             raise BundleError(f"--versions: no version of {name} is wanted; it has: {', '.join(map(str, stamps))}")
         for number in self._looks.news(name, wanted):
             await self.load(name, number, keep_others=True)
+
+    async def load_as_elsewhere(self, name: str, versions: Mapping[int, bool]) -> None:
+        """Loads the versions that another worker has: True for the one that the name means.
+
+        What else is there counts as seen: it stays out, as it does over there. Raises BundleError.
+        """
+        stamps = self._stamped(name, self.on_disk().get(name, []))
+        self._looks.news(name, self._wanted(name, self._looks.settled(name, stamps, only_still=False)))
+        for number in sorted(versions.keys() & stamps.keys()):
+            await self.load(name, number, keep_others=True, aside=not versions[number])
 
     async def unload(self, name: str, number: int = 0) -> None:
         """Finishes what is in flight on a version (0: on all), then frees it. Raises NotFound."""

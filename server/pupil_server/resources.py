@@ -16,6 +16,11 @@ def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return max(1, min(allowed, math.ceil(quota))) if quota else allowed
 
 
+def share_of_cores(workers: int) -> int:
+    """The cores of each of so many processes, at least 1."""
+    return max(1, usable_cores() // workers)
+
+
 def _quota_v2(file: Path) -> float | None:
     """Cores from a line such as `150000 100000`; `max` means no limit."""
     try:

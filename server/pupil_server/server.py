@@ -17,6 +17,7 @@ from pupil_server.dispatch import Dispatcher, Method
 from pupil_server.errors import BundleError
 from pupil_server.fronts import choose_front
 from pupil_server.gateway import Gateway
+from pupil_server.grpc_front import GrpcFront
 from pupil_server.health import HealthHandlers
 from pupil_server.inference import InferenceHandlers
 from pupil_server.live.watch import Watches
@@ -28,8 +29,10 @@ from pupil_server.oip.names import SERVICE as OIP
 from pupil_server.oip.reflection import descriptor_pool
 from pupil_server.operations import OperationsServer
 from pupil_server.pseudo_label import PseudoLabelHandler
+from pupil_server.quotas import new_bucket
 from pupil_server.repository import Repository
-from pupil_server.resources import usable_cores
+from pupil_server.resources import share_of_cores
+from pupil_server.seen_handler import SeenHandler
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.tls import watched_certificates
 from pupil_server.tokens import Scope, Tokens
@@ -37,6 +40,9 @@ from pupil_server.tracing import tracing_to
 from pupil_server.watch_handlers import WatchHandlers
 from pupil_server.watched import Watched
 from pupil_server.watching import watch
+from pupil_server.workers.catching_up import loaded_elsewhere
+from pupil_server.workers.changes import control_front, none_meanwhile, on_every_worker
+from pupil_server.workers.place import Place
 
 log = logging.getLogger("pupil.server")
 
@@ -49,17 +55,21 @@ LINGER = 0.5  # seconds in which latecomers are still refused in words: grpcio c
 
 
 class Server:
-    """Everything of one server. `await start()`, then `await stop()`."""
+    """Everything of one server. `await start()`, then `await stop()`.
 
-    def __init__(self, settings: ServerSettings) -> None:
+    With a `place` it is one of several workers: what it changes its siblings change too, and its HTTP is private.
+    """
+
+    def __init__(self, settings: ServerSettings, place: Place | None = None) -> None:
         self.settings = settings
+        self._place = place
         self.metrics = Metrics()
-        self._decoder = Decoder(limits(settings), threads=usable_cores(), metrics=self.metrics)
+        self._decoder = Decoder(limits(settings), threads=share_of_cores(settings.workers), metrics=self.metrics)
         self.repository = Repository(settings, self._decoder, self.metrics)
         self.watches = Watches(settings, self.repository.use, self.metrics)
         self.repository.on_load(self.watches.attach)
         certificates = watched_certificates(settings)
-        tokens = Tokens(settings.tokens) if settings.tokens else None
+        tokens = Tokens(settings.tokens, place.bucket if place else new_bucket) if settings.tokens else None
         self._watched: list[Watched[Any]] = [each for each in (certificates, tokens and tokens.file) if each]
         self._tracing = tracing_to(settings.otlp_endpoint)
         self._dispatcher = Dispatcher(
@@ -71,6 +81,10 @@ class Server:
             tracing=self._tracing,
         )
         self._methods = self._all_methods()
+        self._control: GrpcFront | None = None
+        if place:
+            self._control = control_front(self._methods, settings, place)
+            self._methods = [on_every_worker(method, place) for method in self._methods]
         self._front = choose_front(self._methods, self._dispatcher, settings, certificates)
         self.metrics.front_info.labels(self._front.name).set(1)
         if not certificates and not settings.unix and not _is_loopback(settings.host):
@@ -89,16 +103,17 @@ class Server:
         try:
             self._heart = asyncio.create_task(self._keep_beating())
             self._operations = OperationsServer(
-                self.settings.host,
-                self.settings.http_port,
+                self._place.http if self._place else (self.settings.host, self.settings.http_port),
                 registry=self.metrics.registry,
                 is_live=self._why_not_live,
                 is_ready=lambda: "" if self._ready else "loading or draining",
                 gateway=self._gateway() if self.settings.http_gateway else None,
             )
             self.http_port = self._operations.port
-            for name in self._names():
-                await self.repository.load_at_start(name)
+            async with none_meanwhile(self._place):
+                await self._load()
+                if self._control:
+                    await self._control.start("", 0)
             self.port = await self._front.start(self.settings.host, self.settings.port)
             if self.settings.watch:
                 self._watcher = asyncio.create_task(watch(self.repository, self.settings.watch))
@@ -125,6 +140,8 @@ class Server:
             await self._dispatcher.drain(self.settings.drain_grace)
             await asyncio.sleep(LINGER)
         await self._front.stop(0)
+        if self._control:
+            await self._control.stop(0)
         await self.watches.close()
         await self.repository.close()
         self._decoder.close()
@@ -141,6 +158,16 @@ class Server:
             return self._ready
         loaded = self.repository.is_loaded(name)
         return None if loaded is None else self._ready and loaded
+
+    async def _load(self) -> None:
+        names = self._names()
+        elsewhere = await loaded_elsewhere(self._place) if self._place and self._place.anew else None
+        if elsewhere is None:
+            for name in names:
+                await self.repository.load_at_start(name)
+        else:
+            for name in dict.fromkeys((*names, *elsewhere)):
+                await self.repository.load_as_elsewhere(name, elsewhere.get(name, {}))
 
     def _names(self) -> list[str]:
         on_disk = self.repository.on_disk()
@@ -198,6 +225,7 @@ class Server:
         pseudo_label = PseudoLabelHandler(self.repository, self.metrics, default_deadline=deadline)
         models = ModelHandlers(self.repository)
         watches = WatchHandlers(self.repository, self.watches)
+        seen = SeenHandler(self.repository)
         health = HealthHandlers(self.is_ready)
         i, m, h, r = inference_pb2, models_pb2, health_pb2, reflection_pb2
         pool = descriptor_pool(*(file.DESCRIPTOR for file in (i, m, h, r)))
@@ -215,6 +243,7 @@ class Server:
             Method(MODELS, "SetAlias", m.SetAliasRequest, Scope.ADMIN, unary=models.set_alias),
             Method(MODELS, "GetWatch", m.GetWatchRequest, Scope.ANY, unary=watches.get),
             Method(MODELS, "ResetWatch", m.ResetWatchRequest, Scope.ADMIN, unary=watches.reset),
+            Method(MODELS, "Seen", m.SeenRequest, Scope.LABEL, unary=seen.seen),
             Method(HEALTH, "Check", h.HealthCheckRequest, Scope.OPEN, unary=health.check),
             Method(HEALTH, "Watch", h.HealthCheckRequest, Scope.OPEN, server_stream=health.watch),
             Method(

@@ -17,6 +17,7 @@ class ServerSettings:
     http_port: int = 8080  # likewise
     http_gateway: bool = False  # POST /v1/models/NAME:classify on http_port
     unix: Path | None = None  # a socket file, instead of host and port
+    workers: int = 1  # processes behind the one port
     front: str = "auto"  # nghttp2, grpcio, or auto: nghttp2 where the library is here, and a word where it is not
     device: str = "auto"  # cpu, cuda, tensorrt, or auto: cuda where it works, and a word where it does not
     precision: str = "auto"  # that answers unasked; auto: fp16 on a GPU where a bundle has it, else fp32

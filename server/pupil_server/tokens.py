@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,7 +14,7 @@ from typing import Annotated, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pupil_server.errors import PermissionDenied, SettingsError, Unauthenticated
-from pupil_server.quotas import Bucket, Quota
+from pupil_server.quotas import Bucket, Quota, new_bucket
 from pupil_server.watched import Watched
 
 
@@ -63,7 +64,8 @@ class Token:
 class Tokens:
     """The tokens of a file. Nothing of a token itself is kept: a hash is enough to know it again."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, make_bucket: Callable[[str, float, int], Bucket] = new_bucket) -> None:
+        self._make_bucket = make_bucket
         self.file = Watched([file], lambda: read_tokens(file))
         self._buckets: dict[tuple[str, float, int], Bucket] = {}  # outlive a reload: it must not fill them again
 
@@ -96,7 +98,7 @@ class Tokens:
             return None
         burst = entry.burst or max(1, round(entry.images_per_second))
         key = (entry.name, entry.images_per_second, burst)
-        return Quota(self._buckets.setdefault(key, Bucket(entry.images_per_second, burst)))
+        return Quota(self._buckets.setdefault(key, self._make_bucket(*key)))
 
 
 def new_token() -> str:

@@ -181,7 +181,7 @@ def test_what_must_not_be_certified_is_refused_in_one_line(certify, folder, samp
     (tmp_path / "labels.jsonl").write_text(json.dumps({"image": name, "label": label, "accepted": True}))
     for words, rows, said in (
         ((), [*sample.rows, (name, other)], f"are the same image, labelled '{label}' and '{other}'"),
-        (("--run", tmp_path / "run"), sample.rows, "training has seen the label of this image"),
+        (("--run", tmp_path / "run"), sample.rows, f"teacher/1 was trained on 1 of these {IMAGES} images: "),
         (("--run", tmp_path), sample.rows, "splits.json"),
         ((), [(name, "zebra")], "its label 'zebra' is no class of the model (class-a, "),
         ((), [("broken.png", label)], "broken.png"),

@@ -21,6 +21,7 @@ from pupil_client import (
     Overloaded,
     PupilError,
     ServerError,
+    ServerTooOld,
     Unavailable,
 )
 from pupil_client.messages import model_spec
@@ -34,7 +35,7 @@ STATUSES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.INTERNAL: ServerError,
-    grpc.StatusCode.UNIMPLEMENTED: ServerError,
+    grpc.StatusCode.UNIMPLEMENTED: ServerTooOld,
 }
 PICTURES = [b"dog 1", b"cat 2", b"fox 3"]
 

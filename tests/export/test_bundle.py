@@ -29,7 +29,7 @@ def facts(repository: Path) -> Callable[[str], Facts]:
 def test_a_bundle_is_exactly_the_documented_files(repository: Path) -> None:
     files = {path.relative_to(repository).as_posix() for path in repository.rglob("*") if path.is_file()}
     golden = {f"golden/{n}.png" for n in range(8)} | {"golden/golden.json"}
-    each = {"model.onnx", "bundle.json", "calibration.json", "README.md"} | golden
+    each = {"model.onnx", "bundle.json", "calibration.json", "trained_on.npy", "README.md"} | golden
     assert files == {f"{name}/1/{file}" for name in ("teacher", "student") for file in each}
 
 

@@ -93,6 +93,8 @@ FIELDS = {
     "Watch": "model=1 version=2 precision=3 fingerprint=4 teacher=5 compared=6 disagreed=7 disagreement_low=8 "
     "disagreement_high=9 mean_kl=10 classes=11 images=12 evidence=13 alarms=14 lapsed=15",
     "ClassAgreement": "label=1 compared=2 agreed=3",
+    "SeenRequest": "model=1 images=2",
+    "SeenResponse": "trained_on=1 labelled=2 unlabelled=3 missing=4",
 }
 
 

@@ -176,6 +176,7 @@ def test_every_method_asks_for_the_scope_that_it_should(repository: Path) -> Non
         "Models/SetAlias": "admin",
         "Models/GetWatch": "any",
         "Models/ResetWatch": "admin",
+        "Models/Seen": "label",
         "grpc.health.v1.Health/Check": "open",
         "grpc.health.v1.Health/Watch": "open",
         "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": "any",

@@ -121,5 +121,5 @@ def test_a_collector_that_is_gone_neither_disturbs_the_answers_nor_the_end(start
 
 
 def test_nothing_of_opentelemetry_is_loaded_where_no_traces_are_asked_for() -> None:
-    code = "import sys, pupil_server.lifecycle; print([name for name in sys.modules if 'opentelemetry' in name])"
+    code = "import sys, pupil_server.server; print([name for name in sys.modules if 'opentelemetry' in name])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -96,6 +96,18 @@ def test_a_classifier_normalises_inside() -> None:
     assert torch.allclose(model(images.permute(0, 3, 1, 2) / 255)[0], expected)
 
 
+def test_a_model_that_looks_into_the_mirror_says_the_same_of_a_picture_and_of_its_mirror_image() -> None:
+    torch.manual_seed(0)
+    size, pixels = InputSize(28, 28, 1), torch.rand(3, 1, 28, 28)
+    model = Classifier(net("lenet5", size), tuple("0123456789"), size, mirror=True).eval()
+    plain = Classifier(model.net, model.classes, size).eval()
+    expected = (plain(pixels) + plain(pixels.flip(3))) / 2
+    torch.testing.assert_close(model(pixels), expected)
+    torch.testing.assert_close(model(pixels.flip(3)), expected)
+    assert multiply_adds(model) == 2 * multiply_adds(plain)
+    torch.testing.assert_close(model.train()(pixels), plain.train()(pixels))  # it learns from one look
+
+
 def test_whitened_patches_have_no_correlation_and_variance_one() -> None:
     model = Classifier(net("airbench", InputSize(32, 32, 3)), tuple("0123456789"), InputSize(32, 32, 3))
     rows = torch.randint(0, 256, (50, 32, 1, 1), dtype=torch.uint8)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from pupil_client.labelling.sources import open_source
 from pupil_training import read_splits
 from pupil_training.data.splits import Splits, load_split
 from pupil_training.data.training import gather
@@ -260,3 +261,13 @@ def test_a_pseudo_labelled_image_that_is_judged_on_is_no_training_image(
         DataError, match=r"test/level/0\.png in labels\.file and test/level/0\.png in test are the same"
     ):
         gather(settings)
+
+
+def test_a_client_knows_the_images_of_an_idx_file_by_the_digests_of_splits_json(
+    recipe: MakeRecipe, tiny_mnist: Path
+) -> None:
+    data = {"source": "mnist", "root": tiny_mnist, "validation": 0.2, "calibration": 0}
+    splits = gather(recipe(data=data)).written.splits
+    sent = open_source(tiny_mnist / "MNIST/raw/train-images-idx3-ubyte").pictures()
+    digests = {hashlib.sha256(picture.read().data).hexdigest() for picture in sent}
+    assert digests == {*splits["train"].sha256, *splits["validation"].sha256}

@@ -223,7 +223,7 @@ def test_without_warmup_the_rate_is_a_plain_cosine() -> None:
     assert rates == pytest.approx([0.1 * (1 + math.cos(math.pi * i / 4)) / 2 for i in range(4)])
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
 def test_weights_decay_but_biases_and_norms_do_not(name: str) -> None:
     net = build_net(ModelSettings(name="vgg", widths=(4, 4)), InputSize(28, 28, 1), 3)
     optimizer = build_optimizer([(net, 1.0)], OptimSettings.model_validate({"name": name, "weight_decay": 0.5}))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from pupil_training.muon import Muon
 from pupil_training.settings import OptimSettings
 
 
@@ -57,6 +58,8 @@ def build_optimizer(modules: Iterable[tuple[nn.Module, float]], optim: OptimSett
 
 
 def _optimizer(groups: list[dict[str, Any]], optim: OptimSettings) -> Optimizer:
+    if optim.name == "muon":
+        return Muon(groups, lr=optim.learning_rate, momentum=optim.momentum)
     if optim.name == "sgd":
         momentum = optim.momentum
         return torch.optim.SGD(groups, lr=optim.learning_rate, momentum=momentum, nesterov=momentum > 0)

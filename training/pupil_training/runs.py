@@ -71,7 +71,7 @@ def read_json(path: Path) -> Any:
 def new_classifier(model: ModelSettings, data: DataSettings, classes: tuple[str, ...]) -> Classifier:
     """An untrained classifier for the pictures of a data set."""
     size = InputSize(data.height, data.width, data.channels)
-    return Classifier(build_net(model, size, len(classes)), classes, size)
+    return Classifier(build_net(model, size, len(classes)), classes, size, mirror=model.mirror)
 
 
 def differing_classes(ours: tuple[str, ...], theirs: tuple[str, ...], name: str | Path) -> str:

@@ -114,6 +114,7 @@ class ModelSettings(Settings):
     widths: tuple[Count, ...] | None = None  # channels of each block, units of each hidden layer
     convolutions: Count = 2  # vgg: in each block
     dropout: Share = 0.0
+    mirror: bool = False  # once trained, look at each picture and at its mirror image, and say the mean
     input_dropout: Share = 0.0  # mlp: of pixels
     max_norm: Weight = 0.0  # mlp: the longest that the weights into one hidden unit may be; 0 leaves them alone
     drop_path: Share = 0.0  # resnet, wrn, timm/…: of the last block; earlier ones drop less
@@ -127,7 +128,7 @@ class ModelSettings(Settings):
 class OptimSettings(Settings):
     """The optimiser and its learning rate (`pupil_training.optim`)."""
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Literal["adamw", "sgd", "muon"] = "adamw"
     learning_rate: Positive = 0.005
     weight_decay: Weight = 0.01
     momentum: Share = 0.9  # sgd

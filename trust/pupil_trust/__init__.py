@@ -38,11 +38,13 @@ from pupil_trust.reliability import (
     equal_width_bins,
     expected_calibration_error,
 )
+from pupil_trust.seen import SEEN, are_among, mark, marks_of
 from pupil_trust.shift import Shift, shift_test
 from pupil_trust.temperature import fit_temperature, negative_log_likelihood
 
 __all__ = [
     "DEFER_ALL",
+    "SEEN",
     "Calibration",
     "CascadeCertificate",
     "CascadePoint",
@@ -54,6 +56,7 @@ __all__ = [
     "NotCertifiable",
     "ReliabilityBin",
     "Shift",
+    "are_among",
     "brier_score",
     "cascade_certificate",
     "cascade_curve",
@@ -73,6 +76,8 @@ __all__ = [
     "fixed_grid",
     "is_not_worse",
     "losses_of",
+    "mark",
+    "marks_of",
     "mcnemar",
     "needed_for_fdr",
     "needed_for_not_worse",

@@ -12,6 +12,7 @@ from pupil_client.errors import (
     PermissionDenied,
     PupilError,
     ServerError,
+    ServerTooOld,
     Unauthenticated,
     Unavailable,
 )
@@ -25,6 +26,7 @@ from pupil_client.results import (
     Prediction,
     PseudoLabel,
     ScoredClass,
+    Seen,
     Watch,
 )
 
@@ -41,6 +43,7 @@ __all__ = [  # noqa: RUF022  # in order of use
     "Comparison",
     "ModelInfo",
     "Watch",
+    "Seen",
     "PupilError",
     "BadRequest",
     "NotFound",
@@ -52,4 +55,5 @@ __all__ = [  # noqa: RUF022  # in order of use
     "DeadlineExceeded",
     "Unavailable",
     "ServerError",
+    "ServerTooOld",
 ]

@@ -18,7 +18,7 @@ from pupil_client.connection import bearer, open_async_channel, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import PupilError, from_rpc
 from pupil_client.images import Image, Packer, RawImage, is_one, many, raw_image
-from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, Watch
+from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, Seen, Watch
 from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -259,6 +259,11 @@ class AsyncClient:
         """As `Client.reset_watch`."""
         request = models_pb.ResetWatchRequest(model=messages.model_spec(model))
         return messages.watch(await self._ask(self._models.ResetWatch, request, tries=1))
+
+    async def seen(self, marks: Sequence[int], *, model: str) -> Seen:
+        """As `Client.seen`."""
+        requests = messages.seen_requests(model, marks)
+        return messages.seen([await self._ask(self._models.Seen, request) for request in requests])
 
     async def health(self, model: str = "") -> bool:
         """As `Client.health`."""

@@ -13,7 +13,7 @@ from pupil_client.connection import bearer, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import PupilError, from_rpc
 from pupil_client.images import Image, Packer, is_one, many, raw_image
-from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, Watch
+from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, Seen, Watch
 from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -262,6 +262,11 @@ class Client:
         """Forgets that, and the alarms; never tried twice."""
         request = models_pb.ResetWatchRequest(model=messages.model_spec(model))
         return messages.watch(self._ask(self._models.ResetWatch, request, tries=1))
+
+    def seen(self, marks: Sequence[int], *, model: str) -> Seen:
+        """Which images a model was trained on; a mark is what `pupil_trust.mark` makes of an image's SHA-256."""
+        requests = messages.seen_requests(model, marks)
+        return messages.seen([self._ask(self._models.Seen, request) for request in requests])
 
     def health(self, model: str = "") -> bool:
         """Whether the model, or without a name the server, answers requests now (`grpc.health.v1`)."""

@@ -11,6 +11,7 @@ PupilError
 ├── DeadlineExceeded   no answer in time; the work was not done
 ├── Unavailable        no server there, or it is loading or draining
 └── ServerError        the server's own fault, with the id to look for in its log
+    └── ServerTooOld   it does not know the method
 """
 
 from collections.abc import Mapping
@@ -72,6 +73,10 @@ class ServerError(PupilError):
     """The server's own fault."""
 
 
+class ServerTooOld(ServerError):
+    """A server of an earlier version than the client's, which does not know the method."""
+
+
 ERRORS: dict[grpc.StatusCode, type[PupilError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
     grpc.StatusCode.NOT_FOUND: NotFound,
@@ -81,6 +86,7 @@ ERRORS: dict[grpc.StatusCode, type[PupilError]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.UNIMPLEMENTED: ServerTooOld,
 }
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 

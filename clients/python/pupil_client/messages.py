@@ -1,6 +1,6 @@
 """Requests built and answers read: the body that `Client` and `AsyncClient` share. No input or output here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pupil_client.errors import BadRequest, PupilError, ServerError, from_stream
 from pupil_client.images import Image, RawImage, images_message, raw_image
@@ -13,6 +13,7 @@ from pupil_client.results import (
     Prediction,
     PseudoLabel,
     ScoredClass,
+    Seen,
     Watch,
 )
 from pupil_proto.v1 import inference_pb2 as pb
@@ -26,6 +27,7 @@ GOALS = {
     "accuracy": pb.CASCADE_GOAL_ACCURACY,
 }
 ROUTE_NAMES = {value: name.removeprefix("ROUTE_").lower() for name, value in pb.Route.items()}
+SEEN_AT_ONCE = 65_536  # images of one request, as the server allows them
 STATE_NAMES = {value: name.removeprefix("STATE_").lower() for name, value in models_pb.State.items()}
 
 
@@ -237,6 +239,24 @@ def watch(found: models_pb.Watch) -> Watch:
         evidence=dict(sorted(found.evidence.items())),
         alarms=tuple(found.alarms),
         lapsed=found.lapsed,
+    )
+
+
+def seen_requests(model: str, marks: Sequence[int]) -> Iterator[models_pb.SeenRequest]:
+    """Asks about as many images as there are, at least once."""
+    for start in range(0, max(1, len(marks)), SEEN_AT_ONCE):
+        some = marks[start : start + SEEN_AT_ONCE]
+        yield models_pb.SeenRequest(model=model_spec(model), images=some)
+
+
+def seen(answers: Sequence[models_pb.SeenResponse]) -> Seen:
+    """The answers to those requests as one."""
+    places = [(number * SEEN_AT_ONCE, answer) for number, answer in enumerate(answers)]
+    return Seen(
+        answers[0].trained_on,
+        tuple(start + place for start, answer in places for place in answer.labelled),
+        tuple(start + place for start, answer in places for place in answer.unlabelled),
+        tuple(answers[0].missing),
     )
 
 

@@ -137,3 +137,13 @@ class Watch:
     evidence: dict[str, float]  # that the kinds are not as in the calibration images, as a logarithm
     alarms: tuple[str, ...]  # what is beyond chance: agreement, or a kind
     lapsed: str  # why the student's certificates do not hold any more; empty: they do
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Which of some images a model was trained on."""
+
+    trained_on: int  # how many images with a person's label; 0: the bundle does not say
+    labelled: tuple[int, ...]  # the places of those among the images that were asked about
+    unlabelled: tuple[int, ...]  # of images that it learned from without such a label
+    missing: tuple[str, ...]  # which images the bundle does not know, though the model learned from them

@@ -185,3 +185,23 @@ class ClassAgreement(_message.Message):
     compared: int
     agreed: int
     def __init__(self, label: _Optional[str] = ..., compared: _Optional[int] = ..., agreed: _Optional[int] = ...) -> None: ...
+
+class SeenRequest(_message.Message):
+    __slots__ = ("model", "images")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    model: _inference_pb2.ModelSpec
+    images: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, model: _Optional[_Union[_inference_pb2.ModelSpec, _Mapping]] = ..., images: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class SeenResponse(_message.Message):
+    __slots__ = ("trained_on", "labelled", "unlabelled", "missing")
+    TRAINED_ON_FIELD_NUMBER: _ClassVar[int]
+    LABELLED_FIELD_NUMBER: _ClassVar[int]
+    UNLABELLED_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    trained_on: int
+    labelled: _containers.RepeatedScalarFieldContainer[int]
+    unlabelled: _containers.RepeatedScalarFieldContainer[int]
+    missing: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, trained_on: _Optional[int] = ..., labelled: _Optional[_Iterable[int]] = ..., unlabelled: _Optional[_Iterable[int]] = ..., missing: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -69,6 +69,11 @@ class ModelsStub(object):
                 request_serializer=pupil__proto_dot_v1_dot_models__pb2.ResetWatchRequest.SerializeToString,
                 response_deserializer=pupil__proto_dot_v1_dot_models__pb2.Watch.FromString,
                 _registered_method=True)
+        self.Seen = channel.unary_unary(
+                '/pupil.v1.Models/Seen',
+                request_serializer=pupil__proto_dot_v1_dot_models__pb2.SeenRequest.SerializeToString,
+                response_deserializer=pupil__proto_dot_v1_dot_models__pb2.SeenResponse.FromString,
+                _registered_method=True)
 
 
 class ModelsServicer(object):
@@ -124,6 +129,13 @@ class ModelsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Seen(self, request, context):
+        """Which of some images, told by their hashes alone, the model was trained on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -161,6 +173,11 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.ResetWatch,
                     request_deserializer=pupil__proto_dot_v1_dot_models__pb2.ResetWatchRequest.FromString,
                     response_serializer=pupil__proto_dot_v1_dot_models__pb2.Watch.SerializeToString,
+            ),
+            'Seen': grpc.unary_unary_rpc_method_handler(
+                    servicer.Seen,
+                    request_deserializer=pupil__proto_dot_v1_dot_models__pb2.SeenRequest.FromString,
+                    response_serializer=pupil__proto_dot_v1_dot_models__pb2.SeenResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -352,6 +369,33 @@ class Models(object):
             '/pupil.v1.Models/ResetWatch',
             pupil__proto_dot_v1_dot_models__pb2.ResetWatchRequest.SerializeToString,
             pupil__proto_dot_v1_dot_models__pb2.Watch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Seen(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pupil.v1.Models/Seen',
+            pupil__proto_dot_v1_dot_models__pb2.SeenRequest.SerializeToString,
+            pupil__proto_dot_v1_dot_models__pb2.SeenResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -137,7 +137,23 @@ _ModelsResetWatchType = typing_extensions.TypeVar(
     ],
 )
 
-class ModelsStub(typing.Generic[_ModelsListType, _ModelsGetType, _ModelsLoadType, _ModelsUnloadType, _ModelsSetAliasType, _ModelsGetWatchType, _ModelsResetWatchType]):
+_ModelsSeenType = typing_extensions.TypeVar(
+    '_ModelsSeenType',
+    grpc.UnaryUnaryMultiCallable[
+        pupil_proto.v1.models_pb2.SeenRequest,
+        pupil_proto.v1.models_pb2.SeenResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pupil_proto.v1.models_pb2.SeenRequest,
+        pupil_proto.v1.models_pb2.SeenResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        pupil_proto.v1.models_pb2.SeenRequest,
+        pupil_proto.v1.models_pb2.SeenResponse,
+    ],
+)
+
+class ModelsStub(typing.Generic[_ModelsListType, _ModelsGetType, _ModelsLoadType, _ModelsUnloadType, _ModelsSetAliasType, _ModelsGetWatchType, _ModelsResetWatchType, _ModelsSeenType]):
     @typing.overload
     def __init__(self: ModelsStub[
         grpc.UnaryUnaryMultiCallable[
@@ -167,6 +183,10 @@ class ModelsStub(typing.Generic[_ModelsListType, _ModelsGetType, _ModelsLoadType
         grpc.UnaryUnaryMultiCallable[
             pupil_proto.v1.models_pb2.ResetWatchRequest,
             pupil_proto.v1.models_pb2.Watch,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            pupil_proto.v1.models_pb2.SeenRequest,
+            pupil_proto.v1.models_pb2.SeenResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -200,6 +220,10 @@ class ModelsStub(typing.Generic[_ModelsListType, _ModelsGetType, _ModelsLoadType
             pupil_proto.v1.models_pb2.ResetWatchRequest,
             pupil_proto.v1.models_pb2.Watch,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            pupil_proto.v1.models_pb2.SeenRequest,
+            pupil_proto.v1.models_pb2.SeenResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     List: _ModelsListType
@@ -224,6 +248,9 @@ class ModelsStub(typing.Generic[_ModelsListType, _ModelsGetType, _ModelsLoadType
 
     ResetWatch: _ModelsResetWatchType
     """Forgets it, and the alarms; certificates that lapsed hold again."""
+
+    Seen: _ModelsSeenType
+    """Which of some images, told by their hashes alone, the model was trained on."""
 
 ModelsAsyncStub: typing_extensions.TypeAlias = ModelsStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -253,6 +280,10 @@ ModelsAsyncStub: typing_extensions.TypeAlias = ModelsStub[
     grpc.aio.UnaryUnaryMultiCallable[
         pupil_proto.v1.models_pb2.ResetWatchRequest,
         pupil_proto.v1.models_pb2.Watch,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        pupil_proto.v1.models_pb2.SeenRequest,
+        pupil_proto.v1.models_pb2.SeenResponse,
     ],
 ]
 
@@ -314,5 +345,13 @@ class ModelsServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[pupil_proto.v1.models_pb2.Watch, collections.abc.Awaitable[pupil_proto.v1.models_pb2.Watch]]:
         """Forgets it, and the alarms; certificates that lapsed hold again."""
+
+    @abc.abstractmethod
+    def Seen(
+        self,
+        request: pupil_proto.v1.models_pb2.SeenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pupil_proto.v1.models_pb2.SeenResponse, collections.abc.Awaitable[pupil_proto.v1.models_pb2.SeenResponse]]:
+        """Which of some images, told by their hashes alone, the model was trained on."""
 
 def add_ModelsServicer_to_server(servicer: ModelsServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

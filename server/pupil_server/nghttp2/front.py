@@ -42,6 +42,7 @@ class NgHttp2Front:
         self.default_deadline = settings.default_deadline
         self.connections: set[Connection] = set()
         self._unix = settings.unix
+        self._reuse_port = settings.workers > 1
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -57,7 +58,13 @@ class NgHttp2Front:
                 )
             else:
                 self._server = await loop.create_server(
-                    lambda: Connection(self), host, port, backlog=BACKLOG, ssl=self._tls, ssl_handshake_timeout=patience
+                    lambda: Connection(self),
+                    host,
+                    port,
+                    backlog=BACKLOG,
+                    reuse_port=self._reuse_port,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=patience,
                 )
         except OSError as error:
             where = self._unix or f"{host}:{port}"

@@ -136,17 +136,15 @@ class Splits:
             others.add("pool")
         return [split for split in SPLITS if split in read or (split in others and self.has(split))]
 
-    def written_down(self, read: Collection[str]) -> WrittenSplits:
-        """The splits of such a run, to be kept in its splits.json."""
+    def written_down(self, read: Collection[str], pseudo: Marked | None = None) -> WrittenSplits:
+        """The splits of such a run and its pseudo-labelled images, to be kept in its splits.json."""
         parts = {split: self.marked(split) for split in self.touched(read)}
         return WrittenSplits(
             split_seed=self.data.split_seed,
             settings=self.data.model_dump(mode="json"),
             classes=self.classes,
-            splits={
-                split: WrittenSplit(images=tuple(part.names), sha256=tuple(part.marks[0]))
-                for split, part in parts.items()
-            },
+            splits={split: WrittenSplit.of(part) for split, part in parts.items()},
+            pseudo_labelled=WrittenSplit.of(pseudo) if pseudo else None,
             dropped=self._dropped,
             skipped=self._skipped,
         )

@@ -115,7 +115,7 @@ def gather(recipe: Recipe) -> TrainingData:
         ours = {"labels.file": pseudo.marked()} if pseudo else {}
         refuse_overlap({split: splits.marked(split) for split in splits.touched(used)} | ours)
     sha256 = {split: each.sha256 for split, each in read.items()}
-    written = splits.written_down(used)
+    written = splits.written_down(used, pseudo.marked() if pseudo else None)
     return TrainingData(images, targets, sample, pool, read["validation"], sha256, counts, splits, written)
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pupil_training.data.overlap import Marked
 from pupil_training.errors import DataError
 from pupil_training.files import write_json
 
@@ -20,6 +21,10 @@ class WrittenSplit(BaseModel):
     images: tuple[str, ...]  # names: paths below data.root where they lie there
     sha256: tuple[str, ...]  # of each image's own bytes
 
+    @classmethod
+    def of(cls, images: Marked) -> Self:
+        return cls(images=tuple(images.names), sha256=tuple(images.marks[0]))
+
 
 class WrittenSplits(BaseModel):
     """The content of a splits.json."""
@@ -31,6 +36,7 @@ class WrittenSplits(BaseModel):
     settings: dict[str, Any]  # the recipe's `data`, which made the splits
     classes: tuple[str, ...]
     splits: dict[str, WrittenSplit]
+    pseudo_labelled: WrittenSplit | None = None  # what `labels.file` brought; absent in older files too
     dropped: dict[str, tuple[str, ...]] = {}  # left out of a split because another one has the same image
     skipped: dict[str, tuple[str, ...]] = {}  # unreadable, with the reason
 
@@ -45,7 +51,8 @@ def read_splits(file: Path) -> WrittenSplits:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise DataError(f"{file}: not a splits.json of format 1 ({where or 'JSON'}: {first['msg']})") from None
-    for split, part in written.splits.items():
+    pseudo = {"pseudo_labelled": written.pseudo_labelled} if written.pseudo_labelled else {}
+    for split, part in (written.splits | pseudo).items():
         if len(part.images) != len(part.sha256):
             raise DataError(f"{file}: {split} has {len(part.images)} images, but {len(part.sha256)} digests")
     return written

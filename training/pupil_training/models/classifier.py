@@ -34,9 +34,10 @@ class Classifier(nn.Module):
     shift: Tensor  # (K,), added to the net's outputs; moved by `distill.match_prior`
     temperature: Tensor  # (); calibrated scores are softmax(logits / temperature)
 
-    def __init__(self, net: nn.Module, classes: tuple[str, ...], size: InputSize) -> None:
+    def __init__(self, net: nn.Module, classes: tuple[str, ...], size: InputSize, *, mirror: bool = False) -> None:
         super().__init__()
         self.net = net
+        self.mirror = mirror  # out of training, the outputs are the mean over a picture and its mirror image
         self.classes = classes
         self.input = size
         self.frozen: tuple[nn.Module, ...] = ()
@@ -47,7 +48,10 @@ class Classifier(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (N, K) of pixels (N, C, H, W) in [0, 1]."""
-        logits: Tensor = self.net((pixels - self.mean) / self.std)
+        x = (pixels - self.mean) / self.std
+        logits: Tensor = self.net(x)
+        if self.mirror and not self.training:
+            logits = (logits + self.net(x.flip(3))) / 2
         return logits + self.shift
 
     def train(self, mode: bool = True) -> Self:

@@ -1,6 +1,6 @@
 """A certificate from a person's labels of a sample of the pool: asked of the model, tested, signed."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pupil_client.client import Client
 from pupil_client.labelling.asking import Asker
 from pupil_client.labelling.certified import FORMAT, CertificateFile, signature
+from pupil_client.labelling.learned import refuse_learned, seen_before
 from pupil_client.labelling.ledger import Line
 from pupil_client.labelling.pictures import Picture, Source
 from pupil_client.labelling.promise import Promise
@@ -32,13 +33,14 @@ class Question:
     precision: float = 0.99
     delta: float = 0.05
     pool: Source | None = None
-    learned: Collection[str] = frozenset()  # SHA-256 of images that the model learned from
+    run: frozenset[str] | None = None  # SHA-256 of images whose labels the model learned, known beside its bundle
     others: bool = False  # labels that the model does not know are wrong answers, and no mistake
 
 
 class Answered(NamedTuple):
     """A labelled image with the model's answer; classes by their number."""
 
+    name: str
     digest: str
     confidence: float
     predicted: int
@@ -59,7 +61,10 @@ def certify(
     Raises ValueError where the sample cannot carry the promise or must not be used, PupilError.
     """
     asker = Asker(client, model, Promise("none"), patience=patience, progress=progress)
-    sample = _sample(asker, model.classes, labelled, question)
+    sample = _sample(asker, model.classes, labelled, others=question.others)
+    seen = seen_before(client, model, [each.digest for each in sample], question.run)
+    if seen:
+        refuse_learned([each.name for each in sample], seen, model)
     pool = None if question.pool is None else _confidences(asker, question.pool)
     grid, promised, missing = _tested(sample, pool, question, model)
     facts: dict[str, Any] = {
@@ -74,6 +79,8 @@ def certify(
         **promised,
         "grid": grid,
         "grid_from": "fixed" if pool is None else "pool",
+        "trained_on": seen
+        and {"images": seen.trained_on, "unlabelled": len(seen.unlabelled), "missing": list(seen.missing)},
         "sample": {
             "sha256": _sha256(sample),
             "confidence": [each.confidence for each in sample],
@@ -84,18 +91,18 @@ def certify(
     return CertificateFile({**facts, "signature": signature(facts)}), missing
 
 
-def _sample(asker: Asker, classes: Sequence[str], labelled: Sequence[Labelled], question: Question) -> list[Answered]:
+def _sample(asker: Asker, classes: Sequence[str], labelled: Sequence[Labelled], *, others: bool) -> list[Answered]:
     """Each image once."""
     numbers = {name: number for number, name in enumerate(classes)}
     first: dict[str, Labelled] = {}  # by SHA-256
     found = []
     for each, line in zip(labelled, _asked(asker, (each.picture for each in labelled)), strict=True):
-        _, digest, predicted, confidence, *_, error = line
+        name, digest, predicted, confidence, *_, error = line
         if error is not None:
             raise ValueError(f"{each.picture.name}: {error}; mend it, or take its row out of the sample")
-        if _is_new(first, digest, each, question.learned):
-            label = _number(numbers, each, others=question.others)
-            found.append(Answered(digest, confidence, numbers[predicted], label))
+        if _is_first(first, digest, each):
+            label = _number(numbers, each, others=others)
+            found.append(Answered(name, digest, confidence, numbers[predicted], label))
     return found
 
 
@@ -104,16 +111,13 @@ def _sha256(sample: Sequence[Answered]) -> str:
     return sha256("".join(sorted(f"{each.digest} {each.label}\n" for each in sample)).encode()).hexdigest()
 
 
-def _is_new(first: dict[str, Labelled], digest: str, each: Labelled, learned: Collection[str]) -> bool:
-    """Whether the image counts. Raises ValueError where the sample as a whole must not."""
-    name = each.picture.name
-    if digest in learned:
-        raise ValueError(f"{name}: training has seen the label of this image; draw a sample from what it has not seen")
+def _is_first(first: dict[str, Labelled], digest: str, each: Labelled) -> bool:
+    """Whether the image was not there before. Raises ValueError where it was, with another label."""
     before = first.setdefault(digest, each)
     if before.label != each.label:
         raise ValueError(
-            f"{before.picture.name} and {name} are the same image, labelled {before.label!r} and {each.label!r}; "
-            "look again which is right"
+            f"{before.picture.name} and {each.picture.name} are the same image, labelled {before.label!r} and "
+            f"{each.label!r}; look again which is right"
         )
     return before is each
 

@@ -1,7 +1,7 @@
 """`pupil certify`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +9,8 @@ from pupil_client.cli import MODEL_HELP, asks_a_server
 from pupil_client.labelling.cli import FILE, PATH, answering
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pupil_client.labelling.certified import CertificateFile
 
 GUARANTEES = ("pac", "per-class", "fdr")
@@ -25,7 +27,7 @@ GUARANTEES = ("pac", "per-class", "fdr")
 @click.option("--precision", default=0.99, show_default=True, help="Share of accepted labels that are right.")
 @click.option("--delta", default=0.05, show_default=True, help="Chance that the promise is broken, but for fdr.")
 @click.option("--pool", multiple=True, type=PATH, help="Where the sample is from: the thresholds to test come from it.")
-@click.option("--run", type=PATH, help="The model's run: a sample that it learned from is refused.")
+@click.option("--run", type=PATH, help="Of the model, where its bundle says too little of its images.")
 @click.option("--others", is_flag=True, help="Some images are of no class that the model knows: it is wrong there.")
 @click.option("--patience", default=300.0, show_default=True, help="Longest time that the server may be away, seconds.")
 @asks_a_server
@@ -48,7 +50,8 @@ def certify(
     """Makes a certificate from labels that a person gave to a random sample of a pool.
 
     It holds for labels of that pool by this model in this precision, and goes into `pupil label --certificate`. Where
-    it cannot be made, the command says what it would take. An image that is there twice counts once.
+    it cannot be made, the command says what it would take. An image that is there twice counts once; a sample with an
+    image that the model was trained on is refused.
     """
     if (model is None) == (local is None):
         raise click.UsageError("give either --model or --local")
@@ -64,17 +67,33 @@ def certify(
     with answering(model, local, server, timeout, tls_ca) as (client, name, _):
         require_scipy()
         sample, source = read_sample(labels), open_sources(pool) if pool else None
-        learned = learned_from(run) if run else frozenset()
-        question = Question(guarantee, precision, delta, source, learned, others)
+        question = Question(guarantee, precision, delta, source, learned_from(run) if run else None, others)
         with tqdm(unit=" images") as bar:
             found, missing = make(client, client.model(name), sample, question, patience=patience, progress=bar.update)
         found.write(output)
-    _tell(found, missing, checked=run is not None)
+    _tell(found, missing)
 
 
-def _tell(found: "CertificateFile", missing: dict[str, str], *, checked: bool) -> None:
+def _tell(found: "CertificateFile", missing: dict[str, str]) -> None:
     for name, reason in missing.items():
         click.echo(f"no label {name!r} will be accepted: {reason}", err=True)
-    if not checked:
-        click.echo("whether the model learned from these images was not looked at: --run RUN does", err=True)
+    for line in _of_training(found.facts["trained_on"]):
+        click.echo(line, err=True)
     click.echo(found.sentence(), err=True)
+
+
+def _of_training(trained_on: dict[str, Any] | None) -> "Iterator[str]":
+    """What there is to say beside the certificate."""
+    if trained_on is None:
+        yield (
+            "whether the model was trained on these images could not be checked, because its bundle or the server says "
+            "nothing of it: export the run again, or give --run RUN"
+        )
+        return
+    for what in trained_on["missing"]:
+        yield f"the model also learned from {what}; whether these images are among them could not be checked"
+    if trained_on["unlabelled"]:
+        yield (
+            f"{trained_on['unlabelled']:,} of these images it learned from without a person's label: the certificate "
+            "holds for the pool that they are from, and for no other"
+        )
