@@ -60,8 +60,8 @@ class Count:
     def __init__(self) -> None:
         self.number = 0
 
-    def inc(self) -> None:
-        self.number += 1
+    def inc(self, by: int = 1) -> None:
+        self.number += by
 
 
 class Counter(Collector):
