@@ -68,7 +68,7 @@ def test_each_precision_brings_its_files_and_says_which(
 ) -> None:
     own = {"model.onnx", "calibration.json", "golden/golden.json"}
     own |= {file_of(precision, file) for precision in SMALLER for file in tuple(own)}
-    assert set(facts["files"]) == own | {f"golden/{n}.png" for n in range(8)}
+    assert set(facts["files"]) == own | {"trained_on.npy"} | {f"golden/{n}.png" for n in range(8)}
     assert list(facts["precisions"]) == list(SMALLER)
     for precision, one in said.items():
         assert {one[key] for key in ("file", "calibration", "goldens")} == {

@@ -58,6 +58,7 @@ BYTES = st.one_of(st.binary(max_size=120), st.just(bytes(108)), st.just(bytes(20
 RANGES = {
     FieldDescriptor.TYPE_UINT32: (0, 2**32 - 1),
     FieldDescriptor.TYPE_UINT64: (0, 2**64 - 1),
+    FieldDescriptor.TYPE_FIXED64: (0, 2**64 - 1),
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.TYPE_ENUM: (-(2**31), 2**31 - 1),
 }
