@@ -14,16 +14,16 @@ class Door:
     def __init__(self, admission: Admission, statistics: Statistics) -> None:
         self.admission, self.statistics = admission, statistics
 
-    def open(self, images: int, call: Call, files: Sequence[bytes] = ()) -> "Visit":
+    def open(self, images: int, call: Call, files: Sequence[bytes] = ()) -> "Entry":
         """`with door.open(…) as arrived:` has places for the images and their files while inside.
 
         Raises Overloaded, QuotaUsedUp or BadRequest where there are none.
         """
-        return Visit(self, images, call, sum(map(len, files)))
+        return Entry(self, images, call, sum(map(len, files)))
 
 
-class Visit:
-    """A class, not a generator: every request comes through here."""
+class Entry:
+    """One request inside. A class, not a generator: every request comes through here."""
 
     __slots__ = ("_arrived", "_call", "_charge", "_door", "_file_bytes", "_images", "_places")
 

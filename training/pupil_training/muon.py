@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-TURNS = 5  # of Newton and Schulz's iteration: every singular value comes between 0.7 and 1.2
+TURNS = 5  # of Newton and Schulz's iteration: all but the smallest singular values come between about 0.7 and 1.2
 FACTORS = 3.4445, -4.7750, 2.0315  # of its odd polynomial of degree five, the steepest at 0
 
 

@@ -11,7 +11,7 @@ from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.logs import call_id
 from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, block
 from pupil_server.nghttp2.limits import Limits
-from pupil_server.nghttp2.metadata import CONTENT_TYPES, metadata, seconds, status_headers
+from pupil_server.nghttp2.metadata import CONTENT_TYPE, metadata, seconds, status_headers
 from pupil_server.nghttp2.server_call import HEADERS, Held, Refused, ServerCall
 from pupil_server.nghttp2.session import Headers, ProtocolError, Session
 
@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
         if headers is not None:
             if headers.get(b":method") != b"POST":
                 return self._refused(number, NOT_POST)
-            if not CONTENT_TYPES.match(headers.get(b"content-type", b"")):
+            if not CONTENT_TYPE.match(headers.get(b"content-type", b"")):
                 return self._refused(number, NOT_GRPC)
         try:
             call = self._call(number, headers)

@@ -12,9 +12,9 @@ from pupil_server.errors import Code, ProtocolViolation
 
 UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
-CONTENT_TYPES = re.compile(rb"application/grpc($|[+;])")
+CONTENT_TYPE = re.compile(rb"application/grpc($|[+;])")
 RESERVED = (b":", b"grpc-")  # how the names of headers begin that no handler sees
-TRANSPORT = {b":method", b":scheme", b":path", b":authority", b"te", b"content-type", b"host"}  # most of them, by name
+TRANSPORT = {b"te", b"content-type", b"host"}
 READABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
@@ -33,7 +33,7 @@ def metadata(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
     return {
         str(name, "latin-1"): _binary(name, value) if name.endswith(b"-bin") else str(value, "latin-1")
         for name, value in headers.items()
-        if name not in TRANSPORT and not name.startswith(RESERVED)
+        if not name.startswith(RESERVED) and name not in TRANSPORT
     }
 
 

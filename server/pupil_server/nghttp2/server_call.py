@@ -177,16 +177,15 @@ class ServerCall:
     async def _work(self) -> None:
         method, dispatcher, call = self.method, self._door.dispatcher, self._call
         try:
-            if method.unary:
-                message = self._messages.popleft()
-                request = await self._unpacked(message) if message.compressed else message.body
-                self._answer(await dispatcher.unary(method, request, call), last=True)
-            elif method.server_stream:
-                message = self._messages.popleft()
-                request = await self._unpacked(message) if message.compressed else message.body
-                await self._answer_all(dispatcher.server_stream(method, request, call))
-            else:
+            if method.both_streams:
                 await self._answer_all(dispatcher.both_streams(method, self._requests(), call))
+                return
+            message = self._messages.popleft()
+            request = await self._unpacked(message) if message.compressed else message.body
+            if method.unary:
+                self._answer(await dispatcher.unary(method, request, call), last=True)
+            else:
+                await self._answer_all(dispatcher.server_stream(method, request, call))
         except Failure as failure:
             self.fail(failure)
         except PupilError as error:
