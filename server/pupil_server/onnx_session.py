@@ -12,6 +12,7 @@ from pupil_server.processor import int8_overflows
 from pupil_server.providers import DEVICES, PROVIDERS, Options, Shape, misplaced
 
 WATCHED = "session.record_ep_graph_assignment_info"
+FATAL = 4  # what fails raises; its lines about a plan of cuDNN's that is not to be had end in another plan
 
 
 def available() -> list[str]:
@@ -30,6 +31,7 @@ def open_session(
             f"--device {device}: this build of ONNX Runtime has no {PROVIDERS[device]}; pip install 'pupil[{extra}]'"
         )
     if device != "cpu":
+        ort.set_default_logger_severity(FATAL)
         with contextlib.redirect_stdout(sys.stderr):  # it prints; standard output is for data
             ort.preload_dlls()  # those that were installed as packages, where no system has them
     try:

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from pupil_training.cli import self_train as command
 from pupil_training.data import Splits, load_split
 from pupil_training.errors import RecipeError, RunError
+from pupil_training.loop import train
 from pupil_training.recipe import Recipe, parse_recipe
 from pupil_training.runs import load_run
 from pupil_training.selftrain import self_train
@@ -68,6 +69,16 @@ def test_rounds_label_the_pool_and_train_on_what_is_accepted(pool_of_train: Make
         assert student.result["images"]["pseudo-labelled"] == len(accepted)
     assert best.folder in {tmp_path / "out" / each["run"] for each in [first, *rounds]}
     assert "labels accepted from confidence 0.5 on" in lines[0]
+
+
+def test_rounds_begin_with_a_run_that_was_trained_before(pool_of_train: MakeRecipe, tmp_path: Path) -> None:
+    teacher = train(pool_of_train(), tmp_path / "teacher")
+    how = {"rounds": 1, "guarantee": "none", "teacher": teacher.folder}
+    self_train(pool_of_train(selftrain=how), tmp_path / "rounds", say=len)
+    first, student = told(tmp_path / "rounds")
+    assert tmp_path / "rounds" / first["run"] == teacher.folder
+    assert first["validation_accuracy"] == teacher.result["metrics"]["validation_accuracy"]
+    assert student["run"] == "round-1/student"
 
 
 def test_a_round_whose_promise_cannot_be_certified_is_refused_with_what_it_would_take(

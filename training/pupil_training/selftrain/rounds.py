@@ -25,6 +25,7 @@ def self_train(recipe: Recipe, folder: Path, *, resume: bool = False, force: boo
     """
     if (folder / "rounds.json").exists() and not (resume or force):
         raise RunError(f"{folder}: holds rounds of self-training; choose another --out, --resume, or --force")
+    folder.mkdir(parents=True, exist_ok=True)
     teacher = _first_teacher(recipe, folder, resume=resume, force=force)
     rounds = [_outcome(teacher, folder)]
     write_json(folder / "rounds.json", rounds)
