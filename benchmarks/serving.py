@@ -6,7 +6,7 @@ python benchmarks/serving.py --server-core 1 --load-core 0 --photos FOLDER --pee
 The load is h2load (Debian's nghttp2-client) on one connection. The figure to compare is the server's CPU seconds per
 1,000 images: unlike requests a second it does not care who else uses the machine. Whoever is compared is measured in
 turn, round by round; ratios are within a round, to the server or the loop that is named first in a table. A peer is any
-server of the Open Inference Protocol v2 with a model `student` like ours; its CPU cannot be seen from here.
+server of the Open Inference Protocol v2 with a model `student` like ours; its CPU is told where its process is named.
 """
 
 import argparse
@@ -106,6 +106,12 @@ def running(command: list[str]) -> Iterator[Server]:
             process.kill()
 
 
+def peer(told: str) -> tuple[str, Server]:
+    name, _, place = told.partition("=")
+    address, _, pid = place.partition(",")
+    return name, Server(address, int(pid or 0))
+
+
 def cpu_seconds(pid: int) -> float:
     """What a process has had so far, to the nanosecond: its clock, numbered as Linux numbers them."""
     return time.clock_gettime((~pid << 3) | 2) if pid else float("nan")
@@ -174,7 +180,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=6000, help="of one measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--photos", type=Path, help="a folder of photographs")
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=HOST:PORT")
+    parser.add_argument(
+        "--peer", action="append", default=[], metavar="NAME=HOST:PORT[,PID]", help="with its process its CPU is told"
+    )
     parser.add_argument("--server-core", type=int, help="pins servers, and what runs without one")
     parser.add_argument("--load-core", type=int, help="pins h2load")
     asked = parser.parse_args()
@@ -182,7 +190,7 @@ def main() -> None:
         raise SystemExit("h2load is not here; install Debian's nghttp2-client or Homebrew's nghttp2")
     if asked.server_core is not None:
         os.sched_setaffinity(0, {asked.server_core})
-    peers = {name: Server(address) for name, _, address in (peer.partition("=") for peer in asked.peer)}
+    peers = dict(map(peer, asked.peer))
     with tempfile.TemporaryDirectory() as made, contextlib.ExitStack() as stack:
         repository = Path(made) / "repository"
         small, large = bundle(repository, "student", SMALL), bundle(repository, "large", LARGE)
