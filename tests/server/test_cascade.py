@@ -186,7 +186,8 @@ def test_a_new_teacher_that_was_calibrated_on_other_images_is_refused(start, con
     assert newer.exists()
     assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     assert raised.value.details() == (
-        "student/1 and teacher/2 were calibrated on different images; export both with one calibration set"
+        "student/1 and teacher/2 were calibrated on different images; export both with one calibration set, or ask "
+        "both about images that trained neither: pupil cascade STUDENT TEACHER --images FOLDER"
     )
 
 
