@@ -69,7 +69,7 @@ class BundleGraph:
 
     def model(self) -> OnnxModel:
         """The graph, ready to answer. Raises ExportError where it is not the one that the fingerprint is of."""
-        name = self.own["file"]
+        name = self.own.get("file", "model.onnx")
         graph = (self.folder / name).read_bytes()
         if fingerprint(self.facts) != self.facts["fingerprint"] or sha256(graph) != self.facts["files"].get(name):
             raise ExportError(f"{self.folder}: bundle.json or {name} changed since it was exported; export it again")

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from pupil_server.bundle import fingerprint
 from pupil_server.errors import NoCertificate
 from pupil_server.model import LoadedModel
+from pupil_trust import Calibration
 
 LOOK_AGAIN = 2.0  # seconds after which a file may have changed
+AT_ONCE = 0.0  # a moment that has passed: what was missing may be there at the next call
 MOST_PAIRS = 16  # that are kept
 FORMAT = 1
 REMEDY = "ask both about images that trained neither: pupil cascade STUDENT TEACHER --images FOLDER"
@@ -71,22 +73,23 @@ def evidence_file(student: LoadedModel, teacher: LoadedModel) -> Path:
 
 
 def _look(student: LoadedModel, teacher: LoadedModel, before: _Kept | None) -> _Kept:
-    file, until = evidence_file(student, teacher), time.monotonic() + LOOK_AGAIN
+    file, until, stamp = evidence_file(student, teacher), time.monotonic() + LOOK_AGAIN, None
     try:
         found = file.stat()
         stamp = found.st_mtime_ns, found.st_ino
         if before and before.stamp == stamp:
-            return before._replace(until=until)
+            return before if isinstance(before.evidence, str) else before._replace(until=until)
         return _Kept(_read(file, student, teacher), stamp, until)
     except FileNotFoundError:
-        return _Kept(_of_bundles(student, teacher), None, until)
+        evidence = _of_bundles(student, teacher)
+        return _Kept(evidence, None, AT_ONCE if isinstance(evidence, str) else until)
     except (OSError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         log.warning("%s: not used (%r)", file, error)
         problem = (
             f"{student} before {teacher}: cascades/{file.name}, which says how they do together, cannot be used; write "
             "it anew with pupil cascade --images, or delete it"
         )
-        return _Kept(problem, None, until)
+        return _Kept(problem, stamp, AT_ONCE)
 
 
 def _read(file: Path, student: LoadedModel, teacher: LoadedModel) -> Evidence:
@@ -101,7 +104,8 @@ def _read(file: Path, student: LoadedModel, teacher: LoadedModel) -> Evidence:
     label = None if facts["label"] is None else np.array(facts["label"], dtype=np.int64)
     if any(each.shape != confidence.shape for each in (predicted, told, predicted if label is None else label)):
         raise ValueError("it has not the same number of each")
-    return Evidence(facts["fingerprint"], confidence, predicted, told, label, grid)
+    checked = Calibration(confidence, predicted == told, grid)
+    return Evidence(facts["fingerprint"], checked.confidence, predicted, told, label, checked.grid)
 
 
 def _of_bundles(student: LoadedModel, teacher: LoadedModel) -> Evidence | str:
