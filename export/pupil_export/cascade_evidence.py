@@ -91,8 +91,8 @@ def read_evidence(student: BundleGraph, teacher: BundleGraph) -> Pair | None:
     file = evidence_file(student, teacher)
     try:
         facts = json.loads(file.read_bytes())
-        if fingerprint(facts) != facts["fingerprint"]:
-            raise ValueError("it was changed")
+        if facts["format"] != FORMAT or fingerprint(facts) != facts["fingerprint"]:
+            raise ValueError("it was changed, or is of another format")
         confidence, grid = (np.array(facts[key], np.float64) for key in ("confidence", "grid"))
         said, told = (np.array(facts[key], np.int64) for key in ("predicted", "teacher_predicted"))
         label = None if facts["label"] is None else np.array(facts["label"], np.int64)
