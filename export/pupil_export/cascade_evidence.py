@@ -21,17 +21,13 @@ from pupil_training.data.pictures import FilePicture
 from pupil_training.data.reading import read
 from pupil_training.files import written_whole
 from pupil_training.preprocess import Preprocess
-from pupil_trust import fixed_grid
 
 FORMAT = 1
 AT_ONCE = 256  # images in memory: 38 MB at 224×224
 
 
 def ask_both(images: CascadeImages, student: BundleGraph, teacher: BundleGraph) -> Pair:
-    """The answers of both about each image. Raises ExportError for an image that cannot be read, or a changed graph.
-
-    The thresholds to test are those of the student's own bundle, or else fixed ones: never these images' own.
-    """
+    """The answers of both about each image. Raises ExportError for an image that cannot be read, or a changed graph."""
     models = [(graph.preprocess, graph.model(), graph.most_at_once or BATCH) for graph in (student, teacher)]
     rules = {rule for rule, *_ in models}
     answers: list[list[Answers]] = [[], []]
@@ -44,8 +40,7 @@ def ask_both(images: CascadeImages, student: BundleGraph, teacher: BundleGraph) 
             bar.update(len(pictures))
     confidence = np.concatenate([each.confidence for each in answers[0]]).astype(np.float64)
     said, told = (np.concatenate([each.predicted for each in some]) for some in answers)
-    grid = np.array(student.calibration()["grid"]) if student.own.get("calibration") else fixed_grid()
-    return Pair(student, teacher, images.sha256, confidence, said, told, images.labels, grid)
+    return Pair(student, teacher, images.sha256, confidence, said, told, images.labels)
 
 
 def _pixels(pictures: Sequence[FilePicture], rule: Preprocess) -> NDArray[np.uint8]:
@@ -74,7 +69,6 @@ def write_evidence(pair: Pair, *, unchecked: Sequence[BundleGraph]) -> Path:
         "predicted": pair.said.tolist(),
         "teacher_predicted": pair.told.tolist(),
         "label": None if pair.label is None else pair.label.tolist(),
-        "grid": pair.grid.tolist(),
     }
     file = evidence_file(pair.student, pair.teacher)
     try:
@@ -93,10 +87,10 @@ def read_evidence(student: BundleGraph, teacher: BundleGraph) -> Pair | None:
         facts = json.loads(file.read_bytes())
         if facts["format"] != FORMAT or fingerprint(facts) != facts["fingerprint"]:
             raise ValueError("it was changed, or is of another format")
-        confidence, grid = (np.array(facts[key], np.float64) for key in ("confidence", "grid"))
+        confidence = np.array(facts["confidence"], np.float64)
         said, told = (np.array(facts[key], np.int64) for key in ("predicted", "teacher_predicted"))
         label = None if facts["label"] is None else np.array(facts["label"], np.int64)
-        return Pair(student, teacher, facts["sha256"], confidence, said, told, label, grid)
+        return Pair(student, teacher, facts["sha256"], confidence, said, told, label)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError) as error:

@@ -17,8 +17,7 @@ from pupil_trust.cascade import CascadeCertificate, CascadePoint, Goal, cascade_
 class Pair:
     """A student's confidence, the classes that it and its teacher said, and the right ones, (N,) each.
 
-    `label` is None where nobody knows them; then the teacher's word counts. `grid` are the thresholds to test, strict
-    to loose; `sha256` is that of the images.
+    `label` is None where nobody knows them; then the teacher's word counts. `sha256` is that of the images.
     """
 
     student: BundleGraph
@@ -28,7 +27,6 @@ class Pair:
     said: NDArray[np.int64]
     told: NDArray[np.int64]
     label: NDArray[np.int64] | None
-    grid: NDArray[np.float64]
 
     @classmethod
     def of_calibration(cls, student: BundleGraph, teacher: BundleGraph) -> Self:
@@ -42,7 +40,7 @@ class Pair:
             )
         return cls(
             student, teacher, said["sha256"], np.array(said["confidence"]), np.array(said["predicted"]),
-            np.array(told["predicted"]), np.array(said["label"]), np.array(said["grid"]),
+            np.array(told["predicted"]), np.array(said["label"]),
         )  # fmt: skip
 
     @property
@@ -67,7 +65,7 @@ class Pair:
             raise NotCertifiable("the images have no labels, and without them only disagreement can be promised")
         losses = losses_of(goal, self.said, self.told, self._truth)
         return cascade_certificate(
-            self.confidence, losses, self.grid, goal=goal, limit=limit, delta=delta, student=self.student.identity,
+            self.confidence, losses, goal=goal, limit=limit, delta=delta, student=self.student.identity,
             teacher=self.teacher.identity,
         )  # fmt: skip
 

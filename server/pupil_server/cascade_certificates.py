@@ -81,7 +81,7 @@ def _certify(evidence: Evidence, asked: Asked) -> CascadeCertificate:
         label = evidence.teacher_predicted
     losses = losses_of(asked.goal, evidence.predicted, evidence.teacher_predicted, label)
     return cascade_certificate(
-        evidence.confidence, losses, evidence.grid, goal=asked.goal, limit=asked.limit, delta=asked.delta,
+        evidence.confidence, losses, goal=asked.goal, limit=asked.limit, delta=asked.delta,
         student=asked.student, teacher=asked.teacher,
     )  # fmt: skip
 

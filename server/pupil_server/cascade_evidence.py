@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pupil_server.bundle import fingerprint
 from pupil_server.errors import NoCertificate
 from pupil_server.model import LoadedModel
-from pupil_trust import Calibration
 
 LOOK_AGAIN = 2.0  # seconds after which a file may have changed
 AT_ONCE = 0.0  # a moment that has passed: what was missing may be there at the next call
@@ -26,7 +25,7 @@ log = logging.getLogger("pupil.cascade")
 
 
 class Evidence(NamedTuple):
-    """The student's confidence, the class that each of the two said and the right one, (N,) each; the thresholds.
+    """The student's confidence, the class that each of the two said, and the right one, (N,) each.
 
     `label` is None where nobody knows it. `name` is another one for other answers.
     """
@@ -36,7 +35,6 @@ class Evidence(NamedTuple):
     predicted: NDArray[np.int64]
     teacher_predicted: NDArray[np.int64]
     label: NDArray[np.int64] | None
-    grid: NDArray[np.float64]
 
 
 class _Kept(NamedTuple):
@@ -99,27 +97,25 @@ def _read(file: Path, student: LoadedModel, teacher: LoadedModel) -> Evidence:
     for role, model in (("student", student), ("teacher", teacher)):
         if f"{facts[role]['fingerprint']}:{facts[role]['precision']}" != model.identity:
             raise ValueError(f"it is of another {role}")
-    confidence, grid = (np.array(facts[key], dtype=np.float64) for key in ("confidence", "grid"))
+    confidence = np.array(facts["confidence"], dtype=np.float64)
     predicted, told = (np.array(facts[key], dtype=np.int64) for key in ("predicted", "teacher_predicted"))
     label = None if facts["label"] is None else np.array(facts["label"], dtype=np.int64)
-    if any(each.shape != confidence.shape for each in (predicted, told, predicted if label is None else label)):
-        raise ValueError("it has not the same number of each")
-    checked = Calibration(confidence, predicted == told, grid)
-    return Evidence(facts["fingerprint"], checked.confidence, predicted, told, label, checked.grid)
+    numbers = (confidence, predicted, told, told if label is None else label)
+    if confidence.ndim != 1 or not np.isfinite(confidence).all() or len({each.shape for each in numbers}) > 1:
+        raise ValueError("it has not one number of each for each image")
+    return Evidence(facts["fingerprint"], confidence, predicted, told, label)
 
 
 def _of_bundles(student: LoadedModel, teacher: LoadedModel) -> Evidence | str:
-    ours, theirs, calibration = (
-        student.bundle.calibration_set,
-        teacher.bundle.calibration_set,
+    calibration, ours, theirs = (
         student.bundle.calibration,
+        *(each.bundle.calibration_set for each in (student, teacher)),
     )
-    if ours is None or theirs is None or calibration is None:
-        without = teacher if ours else student
-        return f"{without} was exported without a calibration set; {REMEDY}"
+    if calibration is None or ours is None or theirs is None:
+        return f"{teacher if ours else student} was exported without a calibration set; {REMEDY}"
     if (ours.sha256, len(ours.label)) != (theirs.sha256, len(theirs.label)):  # the labels are part of what is hashed
         return (
             f"{student} and {teacher} were calibrated on different images; export both with one calibration set, or "
             f"{REMEDY}"
         )
-    return Evidence(ours.sha256, calibration.confidence, ours.predicted, theirs.predicted, ours.label, calibration.grid)
+    return Evidence(ours.sha256, calibration.confidence, ours.predicted, theirs.predicted, ours.label)

@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 from pupil_client import Cascade, Client, NotPossible
 from pupil_client.command import main
 from pupil_client.own_server import running_server
-from pupil_trust import fixed_grid
 from pupil_trust.cascade import cascade_certificate, setbacks
 
 LIMIT, DELTA = 0.05, 0.05
@@ -62,7 +61,7 @@ def test_a_server_answers_by_what_its_own_answers_about_the_images_prove(
         [each.label == file.parent.name for each, file in zip(some, files, strict=True)] for some in (ours, theirs)
     )
     by_hand = cascade_certificate(
-        [each.confidence for each in ours], setbacks(right, teacher_right), fixed_grid(), goal="worse", limit=LIMIT,
+        [each.confidence for each in ours], setbacks(right, teacher_right), goal="worse", limit=LIMIT,
         delta=DELTA, student="", teacher="",
     )  # fmt: skip
     assert (row["threshold"], row["lost"], row["images"]) == (by_hand.threshold, by_hand.lost, len(files))

@@ -21,7 +21,6 @@ from pupil_server.images import Limits
 from pupil_server.metrics import Metrics
 from pupil_server.repository import Repository
 from pupil_server.settings import ServerSettings
-from pupil_trust import fixed_grid
 from pupil_trust.cascade import cascade_certificate, disagreements
 
 STUDENT, TEACHER = pb.ModelSpec(name="student"), pb.ModelSpec(name="teacher")
@@ -72,7 +71,6 @@ def write(repository: Path, *, agree: float, images: int = 1000, **changed: obje
         "predicted": [0] * images,
         "teacher_predicted": np.where(alike, 0, 1).tolist(),
         "label": None,
-        "grid": fixed_grid().tolist(),
         **changed,
     }
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -88,7 +86,7 @@ def write(repository: Path, *, agree: float, images: int = 1000, **changed: obje
 def threshold(facts: dict[str, Any], limit: float) -> float:
     agree = np.equal(facts["predicted"], facts["teacher_predicted"])
     promise = {"goal": "disagreement", "limit": limit, "delta": 0.05, "student": "", "teacher": ""}
-    return cascade_certificate(facts["confidence"], disagreements(agree), facts["grid"], **promise).threshold
+    return cascade_certificate(facts["confidence"], disagreements(agree), **promise).threshold
 
 
 def test_the_file_counts_before_the_bundles_and_a_new_one_at_the_next_call(asking, repository: Path) -> None:
@@ -130,7 +128,7 @@ def test_without_labels_only_agreement_is_promised(asking, repository: Path) -> 
         {"predicted": [0]},
         {"label": [0]},
         {"confidence": "sure"},
-        {"grid": None},
+        {"confidence": [float("inf")] * 1000},
     ],
 )
 def test_a_file_of_other_graphs_or_a_damaged_one_is_refused_and_not_passed_over(
