@@ -93,11 +93,11 @@ def _asked(student: "BundleGraph", teacher: "BundleGraph", place: Path, goal: st
     images = read_images(place, student.facts["classes"])
     if goal != "disagreement":
         images.require_labels()
-    unknown = [graph for graph in (student, teacher) if not images.are_new_to(graph)]
+    unchecked = images.require_new_to(student) + images.require_new_to(teacher)
     pair = ask_both(images, student, teacher)
-    for graph in unknown:
-        click.echo(f"whether {graph} learned from these images could not be checked: its bundle does not say", err=True)
-    click.echo(write_evidence(pair, unchecked=unknown), err=True)
+    for what in unchecked:
+        click.echo(what, err=True)
+    click.echo(write_evidence(pair, unchecked), err=True)
     return pair
 
 

@@ -56,15 +56,15 @@ def evidence_file(student: BundleGraph, teacher: BundleGraph) -> Path:
     return student.folder.absolute().parent / "cascades" / f"{name}.json"
 
 
-def write_evidence(pair: Pair, *, unchecked: Sequence[BundleGraph]) -> Path:
-    """The file, whole, in the place of an earlier one; nobody can tell whether `unchecked` learned from the images."""
+def write_evidence(pair: Pair, unchecked: Sequence[str]) -> Path:
+    """The file, whole, in the place of an earlier one; it says as well what about the images is `unchecked`."""
     facts: dict[str, Any] = {
         "format": FORMAT,
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "student": _named(pair.student),
         "teacher": _named(pair.teacher),
         "sha256": pair.sha256,
-        "unchecked": [str(graph) for graph in unchecked],
+        "unchecked": list(unchecked),
         "confidence": pair.confidence.tolist(),
         "predicted": pair.said.tolist(),
         "teacher_predicted": pair.told.tolist(),

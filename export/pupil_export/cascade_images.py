@@ -61,11 +61,11 @@ class CascadeImages:
                 "called as the classes, fill the table's column label, or ask for --goal disagreement, which needs none"
             )
 
-    def are_new_to(self, graph: BundleGraph) -> bool:
-        """False where nobody can tell. Raises ExportError where the model learned from any of them."""
+    def require_new_to(self, graph: BundleGraph) -> list[str]:
+        """What could not be checked, in words. Raises ExportError where the model learned from any of them."""
         marks = graph.seen()
         if marks is None:
-            return False
+            return [f"whether {graph} learned from these images could not be checked: its bundle does not say"]
         known = np.flatnonzero(are_among([mark(digest) for digest in self.digests], marks))
         if len(known):
             first = self.pictures[known[0]].name
@@ -73,7 +73,8 @@ class CascadeImages:
                 f"{graph} learned from {len(known):,} of {len(self):,} images, as {first}: nothing can be proven on "
                 "them; draw images that no model was trained on"
             )
-        return True
+        missing = graph.facts.get("trained_on", {}).get("missing", ())
+        return [f"{graph} also learned from {what}; these images could not be compared with them" for what in missing]
 
 
 def read_images(place: Path, classes: Sequence[str]) -> CascadeImages:

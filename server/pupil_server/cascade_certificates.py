@@ -1,5 +1,6 @@
 """When a student may answer for its teacher: from what both said of the same images."""
 
+import asyncio
 import math
 from typing import NamedTuple
 
@@ -47,15 +48,16 @@ class CascadeCertificates:
         limit, delta = _share(cascade.limit or LIMIT, "limit"), _share(cascade.delta or DELTA, "delta")
         evidence = await self._evidence.of(student, teacher)
         asked = Asked(student.identity, teacher.identity, evidence.name, GOALS[cascade.goal], limit, delta)
-        if asked not in self._kept:
-            try:
-                certificate = _certify(evidence, asked)
-            except NotCertifiable as error:
-                raise NoCertificate(f"{student} before {teacher}: {error}") from error
-            while len(self._kept) >= MOST_KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[asked] = certificate
-        return self._kept[asked]
+        if found := self._kept.get(asked):
+            return found
+        try:
+            certificate = await asyncio.to_thread(_certify, evidence, asked)
+        except NotCertifiable as error:
+            raise NoCertificate(f"{student} before {teacher}: {error}") from error
+        while len(self._kept) >= MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[asked] = certificate
+        return certificate
 
 
 def cascade_message(certificate: CascadeCertificate) -> pb.CascadeCertificate:

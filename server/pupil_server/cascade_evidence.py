@@ -16,7 +16,7 @@ from pupil_server.errors import NoCertificate
 from pupil_server.model import LoadedModel
 
 LOOK_AGAIN = 2.0  # seconds after which a file may have changed
-AT_ONCE = 0.0  # a moment that has passed: what was missing may be there at the next call
+PAST = 0.0  # a moment: what is missing now may be there at the next call
 MOST_PAIRS = 16  # that are kept
 FORMAT = 1
 REMEDY = "ask both about images that trained neither: pupil cascade STUDENT TEACHER --images FOLDER"
@@ -80,14 +80,14 @@ def _look(student: LoadedModel, teacher: LoadedModel, before: _Kept | None) -> _
         return _Kept(_read(file, student, teacher), stamp, until)
     except FileNotFoundError:
         evidence = _of_bundles(student, teacher)
-        return _Kept(evidence, None, AT_ONCE if isinstance(evidence, str) else until)
+        return _Kept(evidence, None, PAST if isinstance(evidence, str) else until)
     except (OSError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         log.warning("%s: not used (%r)", file, error)
         problem = (
             f"{student} before {teacher}: cascades/{file.name}, which says how they do together, cannot be used; write "
             "it anew with pupil cascade --images, or delete it"
         )
-        return _Kept(problem, stamp, AT_ONCE)
+        return _Kept(problem, stamp, PAST)
 
 
 def _read(file: Path, student: LoadedModel, teacher: LoadedModel) -> Evidence:
@@ -107,10 +107,8 @@ def _read(file: Path, student: LoadedModel, teacher: LoadedModel) -> Evidence:
 
 
 def _of_bundles(student: LoadedModel, teacher: LoadedModel) -> Evidence | str:
-    calibration, ours, theirs = (
-        student.bundle.calibration,
-        *(each.bundle.calibration_set for each in (student, teacher)),
-    )
+    calibration = student.bundle.calibration
+    ours, theirs = student.bundle.calibration_set, teacher.bundle.calibration_set
     if calibration is None or ours is None or theirs is None:
         return f"{teacher if ours else student} was exported without a calibration set; {REMEDY}"
     if (ours.sha256, len(ours.label)) != (theirs.sha256, len(theirs.label)):  # the labels are part of what is hashed

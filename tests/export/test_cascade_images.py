@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from pupil_client import Cascade, Client, NotPossible
 from pupil_client.command import main
 from pupil_client.own_server import running_server
+from pupil_trust import marks_of
 from pupil_trust.cascade import cascade_certificate, setbacks
 
 LIMIT, DELTA = 0.05, 0.05
@@ -106,7 +108,22 @@ def test_a_table_counts_its_calibration_rows_and_each_image_once(
     (written,) = (pair[0].parent / "cascades").iterdir()
     facts = json.loads(written.read_text())
     assert facts["label"] == [int(label) for _, label, _ in rows]
-    assert facts["unchecked"] == ["student/1", "teacher/1"]
+    assert facts["unchecked"] == done.stderr.splitlines()[:2]
+
+
+def test_what_a_model_learned_from_and_its_bundle_does_not_know_is_told(
+    pair: tuple[Path, Path], digits: Path, toolbox
+) -> None:
+    for folder, digests in zip(pair, (["ff" * 32], []), strict=True):
+        if digests:
+            np.save(folder / "trained_on.npy", marks_of(digests))
+        facts = json.loads((folder / "bundle.json").read_text())
+        toolbox.seal(folder, {**facts, "trained_on": {"missing": ["the weights of a zoo"] if digests else []}})
+    done = cascade(*pair, "--images", digits / "test")
+    assert done.stderr.splitlines()[:2] == [
+        "student/1 also learned from the weights of a zoo; these images could not be compared with them",
+        "whether teacher/1 learned from these images could not be checked: its bundle does not say",
+    ]
 
 
 def test_images_that_prove_nothing_are_refused_in_a_line(
