@@ -1,5 +1,6 @@
 """One graph of a bundle on the disk: the bundle in one of its precisions."""
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class BundleGraph:
     @classmethod
     def read(cls, folder: Path, precision: str = "") -> Self:
         """Without a precision, the one that stands at the top. Raises ExportError: no bundle, no such precision."""
-        facts = read_facts(folder)
+        facts = _read_facts(folder)
         precision = precision or facts["precision"]
         own = facts if precision == facts["precision"] else facts.get("precisions", {}).get(precision)
         if own is None:
@@ -64,28 +65,37 @@ class BundleGraph:
                 f"{self.folder}: was exported without a calibration set, so no cascade can be certified with it; "
                 "give images that it was not trained on with --images"
             )
-        said: Facts = json.loads((self.folder / self.own["calibration"]).read_bytes())
+        said: Facts = json.loads(self._content(self.own["calibration"]))
         return said
 
     def model(self) -> OnnxModel:
-        """The graph, ready to answer. Raises ExportError where it is not the one that the fingerprint is of."""
-        name = self.own.get("file", "model.onnx")
-        graph = (self.folder / name).read_bytes()
-        if fingerprint(self.facts) != self.facts["fingerprint"] or sha256(graph) != self.facts["files"].get(name):
-            raise ExportError(f"{self.folder}: bundle.json or {name} changed since it was exported; export it again")
-        return OnnxModel(graph)
+        """The graph, ready to answer. Raises ExportError."""
+        return OnnxModel(self._content(self.own.get("file", "model.onnx")))
 
     def seen(self) -> NDArray[np.uint64] | None:
         """The marks of all images that it learned from; None where its bundle does not know them."""
-        known = [self.folder / name for name in (LABELLED, UNLABELLED) if name in self.facts["files"]]
-        return np.unique(np.concatenate([np.load(file, allow_pickle=False) for file in known])) if known else None
+        files = [self._content(name) for name in (LABELLED, UNLABELLED) if name in self.facts["files"]]
+        marks = [np.load(io.BytesIO(file), allow_pickle=False) for file in files]
+        return np.unique(np.concatenate(marks)) if marks else None
+
+    def _content(self, name: str) -> bytes:
+        """One of its files. Raises ExportError where it is not as it was exported."""
+        file = self.folder / name
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise ExportError(f"{file}: {error.strerror}; export the bundle again") from None
+        if sha256(content) != self.facts["files"].get(name):
+            raise ExportError(f"{file}: changed since it was exported; export the bundle again")
+        return content
 
 
-def read_facts(folder: Path) -> Facts:
-    """bundle.json. Raises ExportError where there is none."""
+def _read_facts(folder: Path) -> Facts:
     file = folder / "bundle.json"
     try:
-        facts: Facts = json.loads(file.read_bytes())
+        facts = json.loads(file.read_bytes())
+        if not isinstance(facts, dict) or fingerprint(facts) != facts.get("fingerprint"):
+            raise ValueError("it is not as it was exported")
     except (OSError, ValueError) as error:
         raise ExportError(f"{file}: {error}; a bundle is wanted, as in repository/student/1") from error
     return facts

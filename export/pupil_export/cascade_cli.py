@@ -61,7 +61,7 @@ def cascade(
 
     try:
         ours = BundleGraph.read(student, precision)
-        theirs = BundleGraph.read(teacher or teacher_beside(student), teacher_precision)
+        theirs = BundleGraph.read(teacher or teacher_beside(ours), teacher_precision)
         pair = _asked(ours, theirs, images, goal) if images else _known(ours, theirs)
     except ExportError as error:
         raise click.ClickException(str(error)) from error

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pupil_export.bundle_graph import BundleGraph, read_facts
+from pupil_export.bundle_graph import BundleGraph
 from pupil_export.errors import ExportError
 from pupil_trust import NotCertifiable
 from pupil_trust.cascade import CascadeCertificate, CascadePoint, Goal, cascade_certificate, cascade_curve, losses_of
@@ -96,9 +96,9 @@ def require_same_classes(student: BundleGraph, teacher: BundleGraph) -> None:
         raise ExportError(f"{student.folder} and {teacher.folder} have other classes, or another order of them")
 
 
-def teacher_beside(student: Path) -> Path:
+def teacher_beside(student: BundleGraph) -> Path:
     """The bundle of the teacher that a student's bundle names, in the same repository. Raises ExportError."""
-    named = read_facts(student)["teacher"]
+    named = student.facts["teacher"]
     if named is None or named["version"] is None:
-        raise ExportError(f"{student}: names no teacher's bundle; say which it is after the student's")
-    return student.parent.parent / str(named["name"]) / str(named["version"])
+        raise ExportError(f"{student.folder}: names no teacher's bundle; say which it is after the student's")
+    return student.folder.parent.parent / str(named["name"]) / str(named["version"])

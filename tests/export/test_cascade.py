@@ -70,7 +70,7 @@ def test_the_table_says_what_a_limit_would_take_and_the_picture_is_written(repos
 
 
 def test_bundles_that_prove_nothing_together_are_refused_in_a_line(
-    repository: Path, compressed: Path, tmp_path: Path
+    repository: Path, compressed: Path, tmp_path: Path, toolbox
 ) -> None:
     alone = cascade(repository / "teacher/1")
     assert alone.stderr.endswith("names no teacher's bundle; say which it is after the student's\n")
@@ -79,6 +79,7 @@ def test_bundles_that_prove_nothing_together_are_refused_in_a_line(
     said = json.loads((other / "calibration.json").read_text())
     for other_set in ({"sha256": "of other images"}, {"label": [0], "predicted": [0]}):
         (other / "calibration.json").write_text(json.dumps({**said, **other_set}))
+        toolbox.seal(other, json.loads((other / "bundle.json").read_text()))
         assert "calibrated on different images" in cascade(repository / "student/1", other).stderr
     assert "was not exported in int8" in cascade(repository / "student/1", "--precision", "int8").stderr
     assert cascade(compressed, repository / "teacher/1", "--precision", "int8").exit_code == 0

@@ -172,7 +172,9 @@ def test_a_changed_graph_or_a_changed_file_is_not_believed(pair: tuple[Path, Pat
     graph = pair[1] / "model.onnx"
     graph.write_bytes(graph.read_bytes() + b"\0")
     done = cascade(*pair, "--images", digits / "test")
-    assert "teacher/1: bundle.json or model.onnx changed since it was exported" in done.stderr
+    assert "teacher/1/model.onnx: changed since it was exported" in done.stderr
+    (pair[1] / "bundle.json").write_text("{}")
+    assert "teacher/1/bundle.json: it is not as it was exported" in cascade(*pair).stderr
 
 
 def write_table(file: Path, rows: list[tuple[str, str, str]]) -> None:
