@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import stat
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -77,6 +78,8 @@ def _look(student: LoadedModel, teacher: LoadedModel, before: _Kept | None) -> _
         stamp = found.st_mtime_ns, found.st_ino
         if before and before.stamp == stamp:
             return before if isinstance(before.evidence, str) else before._replace(until=until)
+        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+            raise ValueError("it is not a file")
         return _Kept(_read(file, student, teacher), stamp, until)
     except FileNotFoundError:
         evidence = _of_bundles(student, teacher)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -150,6 +151,18 @@ def test_a_file_that_was_edited_is_refused(asking, repository: Path) -> None:
         facts = write(repository, agree=0.1)
         file = next((repository / "student/cascades").iterdir())
         file.write_text(json.dumps({**facts, "teacher_predicted": facts["predicted"]}))
+        with pytest.raises(NoCertificate, match="cannot be used"):
+            await ask()
+
+    asking(story)
+
+
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(asking, repository: Path) -> None:
+    async def story(ask: Ask, served: Repository, metrics: Metrics) -> None:
+        write(repository, agree=0.9)
+        file = next((repository / "student/cascades").iterdir())
+        file.unlink()
+        os.mkfifo(file)
         with pytest.raises(NoCertificate, match="cannot be used"):
             await ask()
 

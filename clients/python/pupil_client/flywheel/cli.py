@@ -41,7 +41,10 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--pool", multiple=True, type=PATH, help="What to label.  [default: the recipe's pool]")
 @click.option("--validation", type=FILE, help="Labelled images to compare both on: a table.  [default: the recipe's]")
 @click.option(
-    "--fresh", multiple=True, type=PATH, help="Unlabelled images beyond the pool: who agrees on them is told too."
+    "--fresh",
+    multiple=True,
+    type=PATH,
+    help="Unlabelled images beyond the pool: how often both versions agree with MODEL there is told too.",
 )
 @click.option("--margin", default=0.02, show_default=True, help="Share of all images by which worse is still no worse.")
 @click.option("--delta", default=0.05, show_default=True, help="Chance that a version that is worse passes.")
