@@ -7,46 +7,62 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 if TYPE_CHECKING:
+    from pupil_export.bundle_graph import BundleGraph
     from pupil_export.pair import Pair
     from pupil_trust.cascade import Goal
 
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
-HEADS = ["at most", "student answers from", "left to the teacher", "lost", "right", "cost"]
+PATH = click.Path(path_type=Path)
+HEADS = ["at most", "student answers from", "left to the teacher", "lost", "right", "cost", "time"]
 
 
-@click.command(epilog="\b\nExample:\n  pupil cascade repository/student/1 --limit 0.01 --picture cascade.svg")
+@click.command(
+    epilog="\b\nExamples:\n  pupil cascade repository/student/1 --limit 0.01 --picture cascade.svg\n"
+    "  pupil cascade repository/small/1 repository/large/1 --images photos --goal worse"
+)
 @click.argument("student", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--teacher", type=click.Path(path_type=Path), help="A bundle.  [default: the one that STUDENT names]")
+@click.argument("teacher", required=False, type=PATH)
+@click.option("--images", type=click.Path(exists=True, path_type=Path), metavar="FOLDER|TABLE",
+              help="Ask both about these, that trained neither, and write that down for the server.")  # fmt: skip
 @click.option("--goal", type=click.Choice(["disagreement", "worse", "accuracy"]), default="disagreement",
               show_default=True, help="When an image is lost.")  # fmt: skip
 @click.option("--limit", "limits", type=SHARE, multiple=True, default=(0.005, 0.01, 0.02, 0.05), show_default=True,
               help="The share of images that may be lost; repeatable.")  # fmt: skip
 @click.option("--delta", type=SHARE, default=0.05, show_default=True, help="The chance that the promise is broken.")
 @click.option("--precision", default="", metavar="NAME", help="Of the student.  [default: what stands at the top]")
-@click.option("--picture", type=click.Path(path_type=Path), help="Draw accuracy against what is left to the teacher.")
+@click.option("--teacher-precision", default="", metavar="NAME", help="Likewise.")
+@click.option("--picture", type=PATH, help="Draw accuracy against what is left to the teacher.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a limit.")
 def cascade(
     student: Path,
     teacher: Path | None,
+    images: Path | None,
     goal: str,
     limits: tuple[float, ...],
     delta: float,
     precision: str,
+    teacher_precision: str,
     picture: Path | None,
     as_json: bool,
 ) -> None:
-    """What the bundle STUDENT before its teacher would cost and give, by the calibration images of both.
+    """What the bundle STUDENT before the bundle TEACHER, by default its own, would cost and give.
 
     With probability 1 - delta over calibration sets, at most a share LIMIT of the images is lost: answered otherwise
     than the teacher would (disagreement), wrong where it would be right (worse), or wrong (accuracy). `right` is the
-    share of these calibration images, and no promise; `cost` is in multiply-adds, of the teacher's alone.
+    share of the images at hand, and no promise; `cost` is in multiply-adds, of the teacher's alone, and `time` in
+    milliseconds where both were measured on one machine.
+
+    The images are those that both bundles were calibrated on, or --images: a folder, labelled by its class folders if
+    it has such, or a table with the columns path and label. Without labels, only disagreement can be promised.
     """
+    from pupil_export.bundle_graph import BundleGraph
     from pupil_export.errors import ExportError
-    from pupil_export.pair import Pair, teacher_beside
-    from pupil_training.judge.table import aligned
+    from pupil_export.pair import teacher_beside
 
     try:
-        pair = Pair.read(student, teacher or teacher_beside(student), precision)
+        ours = BundleGraph.read(student, precision)
+        theirs = BundleGraph.read(teacher or teacher_beside(ours), teacher_precision)
+        pair = _asked(ours, theirs, images, goal) if images else _known(ours, theirs)
     except ExportError as error:
         raise click.ClickException(str(error)) from error
     found = [_row(pair, cast("Goal", goal), limit, delta) for limit in sorted(limits)]
@@ -54,15 +70,35 @@ def cascade(
         for row in found:
             click.echo(json.dumps(row))
     else:
-        agree = (pair.said == pair.told).mean()
-        click.echo(f"{len(pair.confidence):,} calibration images: student {pair.student_right.mean():.2%} right, "
-                   f"teacher {pair.teacher_right.mean():.2%}, they agree on {agree:.2%}")  # fmt: skip
-        click.echo(aligned([HEADS, *map(_spelled, found)]))
-        for row in found:
-            if "missing" in row:
-                click.echo(f"{row['limit']:.2%}: {row['missing']}", err=True)
+        _print(pair, found)
     if picture:
         _draw(pair, found, picture)
+
+
+def _known(student: "BundleGraph", teacher: "BundleGraph") -> "Pair":
+    """What a server knows: of images that both were asked about before, or else of their calibration sets."""
+    from pupil_export.cascade_evidence import read_evidence
+    from pupil_export.pair import Pair
+
+    return read_evidence(student, teacher) or Pair.of_calibration(student, teacher)
+
+
+def _asked(student: "BundleGraph", teacher: "BundleGraph", place: Path, goal: str) -> "Pair":
+    """Both asked about a user's images, and what they said written down."""
+    from pupil_export.cascade_evidence import ask_both, write_evidence
+    from pupil_export.cascade_images import read_images
+    from pupil_export.pair import require_same_classes
+
+    require_same_classes(student, teacher)
+    images = read_images(place, student.facts["classes"])
+    if goal != "disagreement":
+        images.require_labels()
+    unchecked = images.require_new_to(student) + images.require_new_to(teacher)
+    pair = ask_both(images, student, teacher)
+    for what in unchecked:
+        click.echo(what, err=True)
+    click.echo(write_evidence(pair, unchecked), err=True)
+    return pair
 
 
 def _row(pair: "Pair", goal: "Goal", limit: float, delta: float) -> dict[str, Any]:
@@ -74,16 +110,33 @@ def _row(pair: "Pair", goal: "Goal", limit: float, delta: float) -> dict[str, An
     except NotCertifiable as error:
         return {"limit": limit, "missing": str(error)}
     point = pair.at(certificate.threshold)
-    return {**certificate.to_dict(), "right": point.accuracy, "cost": pair.relative_cost(point.deferred)}
+    return {
+        **certificate.to_dict(),
+        "right": point.accuracy,
+        "cost": pair.cost(point.deferred),
+        "time": pair.time(point.deferred),
+    }
+
+
+def _print(pair: "Pair", found: list[dict[str, Any]]) -> None:
+    from pupil_training.judge.table import aligned
+
+    agree = f"they agree on {(pair.said == pair.told).mean():.2%}"
+    right = f"student {pair.student_right.mean():.2%} right, teacher {pair.teacher_right.mean():.2%}, "
+    click.echo(f"{len(pair.confidence):,} images: {right if pair.labelled else 'no labels, '}{agree}")
+    click.echo(aligned([HEADS, *map(_spelled, found)]))
+    for row in found:
+        if "missing" in row:
+            click.echo(f"{row['limit']:.2%}: {row['missing']}", err=True)
 
 
 def _spelled(row: dict[str, Any]) -> list[str]:
     limit = f"{row['limit']:.2%}"
     if "missing" in row:
-        return [limit, *["-"] * 5]
+        return [limit, *["-"] * 6]
     threshold = f"{row['threshold']:.4f}" if row["threshold"] <= 1 else "never"
-    cost = "-" if row["cost"] is None else f"{row['cost']:.1%}"
-    return [limit, threshold, f"{row['deferred']:.1%}", str(row["lost"]), f"{row['right']:.2%}", cost]
+    cost, time = ("-" if share is None else f"{share:.1%}" for share in (row["cost"], row["time"]))
+    return [limit, threshold, f"{row['deferred']:.1%}", str(row["lost"]), f"{row['right']:.2%}", cost, time]
 
 
 def _draw(pair: "Pair", found: list[dict[str, Any]], picture: Path) -> None:
@@ -96,7 +149,7 @@ def _draw(pair: "Pair", found: list[dict[str, Any]], picture: Path) -> None:
     with one_line_errors():
         with brought_by("report", "--picture"):
             from pupil_export.cascade_figure import cascade_figure
-        figure = cascade_figure(pair.curve(), [row for row in found if "missing" not in row])
+        figure = cascade_figure(pair, [row for row in found if "missing" not in row])
         with written_whole(picture) as file:
             figure.savefig(file, format=kind)
     click.echo(picture, err=True)

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from pupil_server.batching import Answer
 from pupil_server.call import Call
 from pupil_server.cascade_certificates import CascadeCertificates, cascade_message
 from pupil_server.decoding import count
-from pupil_server.errors import BadRequest, DeadlineExceeded, Overloaded, Unavailable
+from pupil_server.errors import BadRequest, DeadlineExceeded, NoCertificate, NotFound, Overloaded, Unavailable
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
 from pupil_server.pairs import require_same_classes, teacher_of
@@ -35,38 +36,78 @@ class CascadeHandler:
 
     async def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
         """Each image is answered by the student or its teacher. Raises NoCertificate where too little is proven."""
-        with (
-            self._repository.use(request.model) as student,
-            self._repository.use(teacher_of(student, request.cascade)) as teacher,
-            call.charged(count(request.images)) as paid,
-        ):
-            require_same_classes(student, teacher)
-            if request.images.HasField("pixels") and not student.sees_like(teacher):
-                raise BadRequest(f"pixels: {student} and {teacher} want different ones; send the images encoded")
-            certificate = self._certificates.of(student, teacher, request.cascade)
-            ours, pixels = await student.predict_seen(request.images, paid)
-            scores = ours.outputs.scores.copy()
-            deferred = scores.max(axis=1).astype(np.float64) < certificate.threshold
-            theirs, route = None, pb.ROUTE_TEACHER
-            if deferred.any():
-                left = pixels[deferred] if student.sees_like(teacher) else _files(request.images, deferred)
-                theirs, route = await _ask(teacher, left, paid)
-            if theirs:
-                scores[deferred] = theirs.outputs.scores
-            routes = [route if each else pb.ROUTE_STUDENT for each in deferred.tolist()]
-            self._count(routes)
-            return pb.ClassifyResponse(
-                predictions=predictions(scores, student.facts.classes, top_k=request.top_k, everything=request.scores),
-                answered_by=student.answered_by(ours),
-                routes=routes,
-                teacher=teacher.answered_by(theirs) if theirs else None,
-                certificate=cascade_message(certificate),
-            )
+        with self._repository.use(request.model) as student, call.charged(count(request.images)) as paid:
+            try:
+                teacher = self._teacher(student, request.cascade)
+            except (NotFound, NoCertificate, Unavailable):
+                if not request.cascade.student_alone:
+                    raise
+                return await self._alone(student, request, paid)
+            with teacher:
+                return await self._together(student, teacher, request, paid)
 
-    def _count(self, routes: list[pb.Route]) -> None:
+    def _teacher(self, student: LoadedModel, cascade: pb.Cascade) -> LoadedModel:
+        """Where it is not loaded, raises NotFound for one that the caller named, NoCertificate for the bundle's own."""
+        spec = teacher_of(student, cascade)
+        try:
+            return self._repository.get(spec).hold()
+        except NotFound as error:
+            if cascade.HasField("teacher"):
+                raise
+            raise NoCertificate(
+                f"{student}: its teacher {spec.name} is not loaded, and without it nothing is promised; load it (pupil "
+                f"models load {spec.name}), or let the student answer alone (student_alone)"
+            ) from error
+
+    async def _alone(self, student: LoadedModel, request: pb.ClassifyRequest, paid: Call) -> pb.ClassifyResponse:
+        """Every image is the student's, and flagged."""
+        ours = await student.predict(request.images, paid)
+        routes = [pb.ROUTE_STUDENT_UNAVAILABLE] * len(ours.outputs.scores)
+        self._count(routes)
+        return _response(request, student, ours, ours.outputs.scores, routes)
+
+    async def _together(
+        self, student: LoadedModel, teacher: LoadedModel, request: pb.ClassifyRequest, paid: Call
+    ) -> pb.ClassifyResponse:
+        require_same_classes(student, teacher)
+        if request.images.HasField("pixels") and not student.sees_like(teacher):
+            raise BadRequest(f"pixels: {student} and {teacher} want different ones; send the images encoded")
+        certificate = await self._certificates.of(student, teacher, request.cascade)
+        ours, pixels = await student.predict_seen(request.images, paid)
+        scores = ours.outputs.scores.copy()
+        deferred = scores.max(axis=1).astype(np.float64) < certificate.threshold
+        theirs, route = None, pb.ROUTE_TEACHER
+        if deferred.any():
+            left = pixels[deferred] if student.sees_like(teacher) else _files(request.images, deferred)
+            theirs, route = await _ask(teacher, left, paid)
+        if theirs:
+            scores[deferred] = theirs.outputs.scores
+        routes = [route if each else pb.ROUTE_STUDENT for each in deferred.tolist()]
+        self._count(routes)
+        response = _response(request, student, ours, scores, routes)
+        response.certificate.CopyFrom(cascade_message(certificate))
+        if theirs:
+            response.teacher.CopyFrom(teacher.answered_by(theirs))
+        return response
+
+    def _count(self, routes: Sequence[pb.Route]) -> None:
         for route, images in Counter(routes).items():
             name = pb.Route.Name(route).removeprefix("ROUTE_").lower()
             self._metrics.cascade_routes.labels(name).inc(images)
+
+
+def _response(
+    request: pb.ClassifyRequest,
+    student: LoadedModel,
+    ours: Answer,
+    scores: NDArray[np.float32],
+    routes: Sequence[pb.Route],
+) -> pb.ClassifyResponse:
+    return pb.ClassifyResponse(
+        predictions=predictions(scores, student.facts.classes, top_k=request.top_k, everything=request.scores),
+        answered_by=student.answered_by(ours),
+        routes=routes,
+    )
 
 
 def _files(images: pb.Images, places: NDArray[np.bool_]) -> pb.Images:

@@ -1,10 +1,11 @@
-"""When a student may answer for its teacher: from what both bundles say of the same calibration images."""
+"""When a student may answer for its teacher: from what both said of the same images."""
 
+import asyncio
 import math
 from typing import NamedTuple
 
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.bundle import CalibrationSet
+from pupil_server.cascade_evidence import CascadeEvidence, Evidence
 from pupil_server.errors import BadRequest, NoCertificate
 from pupil_server.model import LoadedModel
 from pupil_trust.cascade import CascadeCertificate, Goal, cascade_certificate, losses_of
@@ -22,10 +23,11 @@ MOST_KEPT = 256
 
 
 class Asked(NamedTuple):
-    """A pair of graphs, and what is to be promised of them."""
+    """A pair of graphs, what is known of them, and what is to be promised."""
 
     student: str
     teacher: str
+    evidence: str
     goal: Goal
     limit: float
     delta: float
@@ -35,21 +37,27 @@ class CascadeCertificates:
     """Each certificate is computed once for its pair of models and its promise; the oldest is forgotten first."""
 
     def __init__(self) -> None:
+        self._evidence = CascadeEvidence()
         self._kept: dict[Asked, CascadeCertificate] = {}
 
-    def of(self, student: LoadedModel, teacher: LoadedModel, cascade: pb.Cascade) -> CascadeCertificate:
+    async def of(self, student: LoadedModel, teacher: LoadedModel, cascade: pb.Cascade) -> CascadeCertificate:
         """Raises BadRequest for a promise that makes no sense, NoCertificate with what it would take."""
         student.require_valid_calibration()
         if cascade.goal not in GOALS:
             raise BadRequest(f"cascade.goal: {cascade.goal} is not known; 1 DISAGREEMENT, 2 WORSE or 3 ACCURACY")
         limit, delta = _share(cascade.limit or LIMIT, "limit"), _share(cascade.delta or DELTA, "delta")
-        asked = Asked(student.identity, teacher.identity, GOALS[cascade.goal], limit, delta)
-        if asked not in self._kept:
-            certificate = _certify(student, teacher, asked)
-            while len(self._kept) >= MOST_KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[asked] = certificate
-        return self._kept[asked]
+        evidence = await self._evidence.of(student, teacher)
+        asked = Asked(student.identity, teacher.identity, evidence.name, GOALS[cascade.goal], limit, delta)
+        if found := self._kept.get(asked):
+            return found
+        try:
+            certificate = await asyncio.to_thread(_certify, evidence, asked)
+        except NotCertifiable as error:
+            raise NoCertificate(f"{student} before {teacher}: {error}") from error
+        while len(self._kept) >= MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[asked] = certificate
+        return certificate
 
 
 def cascade_message(certificate: CascadeCertificate) -> pb.CascadeCertificate:
@@ -67,28 +75,17 @@ def cascade_message(certificate: CascadeCertificate) -> pb.CascadeCertificate:
     )
 
 
-def _certify(student: LoadedModel, teacher: LoadedModel, asked: Asked) -> CascadeCertificate:
-    ours, theirs = _calibration_set(student), _calibration_set(teacher)
-    if (ours.sha256, len(ours.label)) != (theirs.sha256, len(theirs.label)):  # the labels are part of what is hashed
-        raise NoCertificate(
-            f"{student} and {teacher} were calibrated on different images; export both with one calibration set"
-        )
-    calibration = student.bundle.calibration
-    assert calibration is not None  # beside its set
-    losses = losses_of(asked.goal, ours.predicted, theirs.predicted, ours.label)
-    try:
-        return cascade_certificate(
-            calibration.confidence, losses, calibration.grid, goal=asked.goal, limit=asked.limit, delta=asked.delta,
-            student=asked.student, teacher=asked.teacher,
-        )  # fmt: skip
-    except NotCertifiable as error:
-        raise NoCertificate(f"{student} before {teacher}: {error}") from error
-
-
-def _calibration_set(model: LoadedModel) -> CalibrationSet:
-    if model.bundle.calibration_set is None:
-        raise NoCertificate(f"{model} was exported without a calibration set; no cascade can be certified with it")
-    return model.bundle.calibration_set
+def _certify(evidence: Evidence, asked: Asked) -> CascadeCertificate:
+    label = evidence.label
+    if label is None:
+        if asked.goal != "disagreement":
+            raise NotCertifiable("the images have no labels, and without them only disagreement can be promised")
+        label = evidence.teacher_predicted
+    losses = losses_of(asked.goal, evidence.predicted, evidence.teacher_predicted, label)
+    return cascade_certificate(
+        evidence.confidence, losses, goal=asked.goal, limit=asked.limit, delta=asked.delta,
+        student=asked.student, teacher=asked.teacher,
+    )  # fmt: skip
 
 
 def _share(value: float, name: str) -> float:

@@ -27,20 +27,21 @@ def about(call_id: str) -> None:
     _call_id.set(call_id)
 
 
-def set_up(form: str) -> None:
-    """Logs as `text` or as `json`, from here on."""
+def set_up(form: str, worker: int = 0) -> None:
+    """Logs as `text` or as `json`, from here on; a worker's lines carry its number."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter(worker) if form == "json" else TextFormatter(worker))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 class TextFormatter(logging.Formatter):
-    def __init__(self) -> None:
+    def __init__(self, worker: int = 0) -> None:
         super().__init__(TEXT)
+        self._worker = f" [worker {worker}]" if worker else ""
 
     def format(self, record: logging.LogRecord) -> str:
         found = _call_id.get()
-        record.about = f" [{found}]" if found else ""
+        record.about = f"{self._worker} [{found}]" if found else self._worker
         return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -50,6 +51,10 @@ class TextFormatter(logging.Formatter):
 class JsonFormatter(logging.Formatter):
     """One object a line; what a record's `facts` hold becomes keys of its own."""
 
+    def __init__(self, worker: int = 0) -> None:
+        super().__init__()
+        self._worker = worker
+
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -57,6 +62,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if self._worker:
+            line["worker"] = self._worker
         if found := _call_id.get():
             line["request_id"] = found
         line.update(getattr(record, "facts", {}))

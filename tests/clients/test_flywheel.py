@@ -1,5 +1,6 @@
 """`pupil self-train --server` on the digits: whatever kills it one story comes out; what is worse goes no further."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,10 +11,11 @@ from click.testing import CliRunner
 from pupil_client import Client, NotFound
 from pupil_client.command import main
 from pupil_client.flywheel.story import opened_story
-from pupil_client.flywheel.turn import Turn, _decide, _seen, _shadow
+from pupil_client.flywheel.turn import Turn, _agree, _decide, _seen, _shadow
 from pupil_client.flywheel.verdict import verdict
 from pupil_client.labelling.promise import Promise
 from pupil_training.digits import write_digits
+from pupil_trust import confidence_sequence
 
 TINY = """
 name = "tiny"
@@ -72,7 +74,8 @@ def test_killed_at_any_step_a_turn_goes_on_and_moves_the_alias_to_what_is_no_wor
     with toolbox.run_server(digits / "repository") as running, Client(running.address) as client:
         client.set_alias("student", "stable", 1)
         words = ("self-train", digits / "tiny.toml", "--server", client.address, "--model", "student/1",
-                 "--precision", 0.9, "--margin", 0.1, "--repository", digits / "repository", "--out", out)  # fmt: skip
+                 "--precision", 0.9, "--margin", 0.1, "--repository", digits / "repository", "--out", out,
+                 "--fresh", digits / "data/test")  # fmt: skip
 
         def killed_at(moment):
             command = [sys.executable, "-c", DIES, *map(str, (moment, *words))]
@@ -82,7 +85,7 @@ def test_killed_at_any_step_a_turn_goes_on_and_moves_the_alias_to_what_is_no_wor
         assert killed_at(3).returncode == -9  # trained, which the story does not know yet
         assert killed_at(5).returncode == -9  # exported, which the story does not know yet
         assert served(client)[1] == ("ready", ("stable",))
-        assert killed_at(4).returncode == -9  # the alias was moved, which the story does not know yet
+        assert killed_at(5).returncode == -9  # the alias was moved, which the story does not know yet
         done = killed_at(0)  # which is never
         assert done.returncode == 0, done.stderr
         assert served(client) == {1: ("ready", ()), 2: ("ready", ("stable",))}  # one new version, however often begun
@@ -100,6 +103,8 @@ def test_killed_at_any_step_a_turn_goes_on_and_moves_the_alias_to_what_is_no_wor
     assert story["shadow"]["new_right"] == story["student"]["right"]  # through the server as in training
     facts = json.loads((digits / "repository/student/2/bundle.json").read_text())
     assert story["new"]["fingerprint"] == facts["fingerprint"]
+    assert story["agreement"]["images"] > 300
+    assert story["agreement"]["old"]["agreed"] == story["agreement"]["images"]  # it labelled the pool itself
     assert story["decision"]["adopted"]
 
 
@@ -114,7 +119,7 @@ def test_a_version_that_is_worse_is_taken_out_again_however_often_that_is_begun(
         rows.append(f"{number}.png,{toolbox.classes[best[number]]}")
     (tmp_path / "validation.csv").write_text("\n".join(rows))
     turn = Turn("x", (), tmp_path, repository, "student", "student", "stable", Promise(), None, False, (),
-                tmp_path / "validation.csv", margin=0.1, delta=0.05, patience=10.0)  # fmt: skip
+                tmp_path / "validation.csv", (), margin=0.1, delta=0.05, patience=10.0)  # fmt: skip
     with toolbox.run_server(repository) as running, Client(running.address) as client:
         old = _seen(client.model("student"))
         toolbox.write_bundle(repository, "student", 2, seed=2)
@@ -134,6 +139,35 @@ def test_a_version_that_is_worse_is_taken_out_again_however_often_that_is_begun(
                 assert (tmp_path / "refused/bundle.json").exists()
             with pytest.raises(NotFound, match="no student/2 in the repository"):
                 _shadow(client, turn, story, old, new)
+
+
+def test_on_fresh_images_old_and_new_are_counted_beside_their_teacher(toolbox, tmp_path):
+    """The teacher and the old version have the same weights. Of 63 files 10 are of the pool, one is there twice."""
+    repository, pixels = tmp_path / "repository", toolbox.random_pixels(60, seed=3)
+    for name, version, seed in (("teacher", 1, 1), ("student", 1, 1), ("student", 2, 2)):
+        toolbox.write_bundle(repository, name, version, seed=seed)
+    (tmp_path / "fresh").mkdir()
+    files = [toolbox.png(image) for image in pixels]
+    for number, file in enumerate([*files, files[20], b"no image", toolbox.png(pixels[30])[:-30]]):
+        (tmp_path / f"fresh/{number:02}.png").write_bytes(file)
+    rows = [{"image": "", "label": "", "accepted": False, "sha256": hashlib.sha256(file).hexdigest()} for file in files]
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:10]))
+    turn = Turn("x", (), tmp_path, repository, "teacher", "student", "stable", Promise(), None, False, (), None,
+                (tmp_path / "fresh",), margin=0.1, delta=0.05, patience=10.0)  # fmt: skip
+    with toolbox.run_server(repository) as running, Client(running.address) as client:
+        teacher, old, new = (_seen(client.load(name, aside=True)) for name in ("teacher/1", "student/1", "student/2"))
+        found = _agree(client, turn, teacher, old, new)
+        for path in (tmp_path / "fresh").glob("[1-6]*"):
+            path.unlink()
+        with pytest.raises(ValueError, match="no image that can be read is there beyond those of the pool"):
+            _agree(client, turn, teacher, old, new)
+    same = (toolbox.linear_scores(pixels, 1).argmax(axis=1) == toolbox.linear_scores(pixels, 2).argmax(axis=1))[10:]
+    assert (found["images"], found["known"], found["unreadable"]) == (50, 11, 2)
+    assert (found["old"]["agreed"], found["new"]["agreed"]) == (50, same.sum())
+    for student in ("old", "new"):
+        assert found[student]["between"] == list(confidence_sequence(found[student]["agreed"], 50, 0.05))
+        low, high = found[student]["between"]
+        assert low < found[student]["agreed"] / 50 <= high
 
 
 def test_equal_models_pass_with_enough_images_and_few_images_prove_nothing():

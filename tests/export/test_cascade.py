@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from pupil_client import Cascade, Client, NotPossible
 from pupil_client.command import main
 from pupil_client.own_server import running_server
+from pupil_export.bundle_graph import BundleGraph
 from pupil_export.pair import Pair
 
 
@@ -41,7 +42,7 @@ def test_every_number_is_that_of_counting_the_calibration_images(repository: Pat
 def test_the_server_answers_by_the_thresholds_that_the_command_prints(
     repository: Path, digits: Path, tmp_path: Path
 ) -> None:
-    pair = Pair.read(repository / "student/1", repository / "teacher/1")
+    pair = Pair.of_calibration(*(BundleGraph.read(repository / name) for name in ("student/1", "teacher/1")))
     threshold = pair.certificate("disagreement", 0.05, 0.05).threshold
     images = sorted((digits / "test").glob("*/*.png"))
     with running_server(repository, tmp_path / "log") as address, Client(address) as client:
@@ -60,23 +61,26 @@ def test_the_table_says_what_a_limit_would_take_and_the_picture_is_written(repos
     assert done.exit_code == 0, done.stderr
     heads, rows = done.stdout.splitlines()[1], done.stdout.splitlines()[3:]
     assert "student answers from" in heads
-    assert rows[0].split() == ["0.10%", *["-"] * 5]
+    assert rows[0].split() == ["0.10%", *["-"] * 6]
     assert rows[1].startswith("5.00%")
     assert "0.10%: a loss of at most 0.001 at delta 0.05 needs at least 2995 calibration images" in done.stderr
-    assert "at most 5.00% lost" in (tmp_path / "curve.svg").read_text()
+    drawn = (tmp_path / "curve.svg").read_text()
+    assert "<!-- 5% -->" in drawn  # matplotlib draws letters, and says in a comment which
+    assert "multiply-adds, of the teacher" in drawn
 
 
 def test_bundles_that_prove_nothing_together_are_refused_in_a_line(
-    repository: Path, compressed: Path, tmp_path: Path
+    repository: Path, compressed: Path, tmp_path: Path, toolbox
 ) -> None:
     alone = cascade(repository / "teacher/1")
-    assert alone.stderr.endswith("names no teacher's bundle; say which with --teacher\n")
+    assert alone.stderr.endswith("names no teacher's bundle; say which it is after the student's\n")
     other = tmp_path / "teacher/1"
     shutil.copytree(repository / "teacher/1", other)
     said = json.loads((other / "calibration.json").read_text())
     for other_set in ({"sha256": "of other images"}, {"label": [0], "predicted": [0]}):
         (other / "calibration.json").write_text(json.dumps({**said, **other_set}))
-        assert "calibrated on different images" in cascade(repository / "student/1", "--teacher", other).stderr
+        toolbox.seal(other, json.loads((other / "bundle.json").read_text()))
+        assert "calibrated on different images" in cascade(repository / "student/1", other).stderr
     assert "was not exported in int8" in cascade(repository / "student/1", "--precision", "int8").stderr
-    assert cascade(compressed, "--teacher", repository / "teacher/1", "--precision", "int8").exit_code == 0
-    assert "a bundle is wanted" in cascade(repository / "student/1", "--teacher", tmp_path / "nobody").stderr
+    assert cascade(compressed, repository / "teacher/1", "--precision", "int8").exit_code == 0
+    assert "a bundle is wanted" in cascade(repository / "student/1", tmp_path / "nobody").stderr

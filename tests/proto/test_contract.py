@@ -59,7 +59,7 @@ FIELDS = {
     "AnsweredBy": "model=1 version=2 precision=3 fingerprint=4 queue_seconds=5 compute_seconds=6",
     "Certificate": "guarantee=1 precision=2 delta=3 threshold=4 calibration=5 accepted=6 wrong=7 p_value=8 "
     "fingerprint=9 coverage=10",
-    "Cascade": "teacher=1 goal=2 limit=3 delta=4",
+    "Cascade": "teacher=1 goal=2 limit=3 delta=4 student_alone=5",
     "CascadeCertificate": "goal=1 limit=2 delta=3 threshold=4 calibration=5 lost=6 deferred=7 p_value=8 student=9 "
     "teacher=10",
     "ClassifyRequest": "model=1 images=2 top_k=3 scores=4 cascade=5",

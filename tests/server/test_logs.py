@@ -62,6 +62,17 @@ def test_a_line_of_text_names_the_call_between_brackets() -> None:
     assert line_of(logs.TextFormatter()).endswith("INFO pupil.test: a b")
 
 
+def test_a_workers_lines_carry_its_number() -> None:
+    def named() -> str:
+        logs.about("abc-1")
+        return line_of(logs.TextFormatter(2))
+
+    assert copy_context().run(named).endswith("INFO pupil.test [worker 2] [abc-1]: a b")
+    assert line_of(logs.TextFormatter(2)).endswith("INFO pupil.test [worker 2]: a b")
+    assert json.loads(line_of(logs.JsonFormatter(2)))["worker"] == 2
+    assert "worker" not in json.loads(line_of(logs.JsonFormatter()))
+
+
 @pytest.mark.parametrize("given", ["", "two words", "line\nbreak", "x" * 65, "ümlaut", '"'])
 def test_an_id_that_is_not_sane_is_replaced_by_one_of_ours(given: str) -> None:
     found = logs.call_id({"x-request-id": given})

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.metrics import Metrics
+from pupil_server.metrics import Metrics, SupervisorMetrics
 
 PATIENCE = 20.0
 STUDENT = pb.ModelSpec(name="student")
@@ -58,8 +58,9 @@ def test_the_numbers_move_when_things_happen(start, connect, toolbox) -> None:
 
 
 def test_every_metric_carries_the_prefix_and_the_alerts_name_only_metrics_that_exist(request) -> None:
-    samples = {"up"}
-    for metric in Metrics().registry.collect():
+    samples, registry = {"up"}, Metrics().registry
+    SupervisorMetrics(registry)
+    for metric in registry.collect():
         assert metric.name.startswith("pupil_")
         endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}[metric.type]
         samples |= {metric.name + ending for ending in endings}

@@ -13,7 +13,6 @@ from pupil_trust import (
     NotCertifiable,
     cascade_certificate,
     fdr_accept,
-    fixed_grid,
     losses_of,
     pac_certificate,
     pool_grid,
@@ -94,7 +93,7 @@ def test_a_cascade_loses_more_than_its_limit_in_at_most_delta_of_the_calibration
         losses = losses_of(goal, *(each[ours] for each in classes))
         try:
             certificate = cascade_certificate(
-                confidence[ours], losses, fixed_grid(), goal=goal, limit=limit, delta=DELTA, student="", teacher=""
+                confidence[ours], losses, goal=goal, limit=limit, delta=DELTA, student="", teacher=""
             )
         except NotCertifiable:
             continue

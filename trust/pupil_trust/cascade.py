@@ -16,6 +16,8 @@ from pupil_trust.pac import needed_images, p_value
 
 Goal = Literal["accuracy", "worse", "disagreement"]
 DEFER_ALL = 2.0  # a threshold that no confidence reaches
+FINE = np.array([DEFER_ALL, *(1 / (1 + np.exp(-np.arange(14, -5, -0.02)))), 0.0])  # even steps of log odds
+COARSE = np.array([*FINE[:-1:25], 0.0])
 
 
 class Losses(NamedTuple):
@@ -86,7 +88,6 @@ class CascadeCertificate:
 def cascade_certificate(
     confidence: ArrayLike,
     losses: Losses,
-    grid: ArrayLike,
     *,
     goal: Goal,
     limit: float,
@@ -98,7 +99,7 @@ def cascade_certificate(
 
     Fixed-sequence testing (Angelopoulos et al. 2021, section 2.3) over thresholds that run strict to loose, from
     leaving everything to the teacher on: each by the exact binomial tail over all images, up to the first that fails.
-    `confidence` (N,) is the student's; `grid` must not depend on the losses, see `pool_grid`.
+    `confidence` (N,) is the student's.
 
     Raises NotCertifiable with what it would take, and where not even the teacher alone keeps the promise.
     """
@@ -107,19 +108,37 @@ def cascade_certificate(
     share(limit, "limit")
     share(delta, "delta")
     last: CascadeCertificate | None = None
-    for threshold in (DEFER_ALL, *confidences(grid, "grid").tolist()):
-        answers = numbers >= threshold
-        lost = int(np.where(answers, ours, theirs).sum())
+    thresholds = _thresholds(goal)
+    for threshold, answered, lost in zip(thresholds, *_counts(numbers, ours, theirs, thresholds), strict=True):
         p = p_value(lost, len(numbers), 1 - limit)
         if p > delta:
             break
         last = CascadeCertificate(
-            goal=goal, limit=limit, delta=delta, threshold=threshold, images=len(numbers), lost=lost,
-            deferred=float(1 - answers.mean()), p_value=p, student=student, teacher=teacher,
+            goal=goal, limit=limit, delta=delta, threshold=float(threshold), images=len(numbers), lost=lost,
+            deferred=1 - answered / len(numbers), p_value=p, student=student, teacher=teacher,
         )  # fmt: skip
     if last is None:
         raise NotCertifiable(_missing(limit, delta, int(theirs.sum()), len(numbers)))
     return last
+
+
+def _thresholds(goal: Goal) -> NDArray[np.float64]:
+    """Strict to loose, whatever the images: to depend on no loss they depend on none of them.
+
+    Where the teacher loses nothing, a looser threshold can only lose more, and fine steps cost nothing. Else each
+    step is one more occasion to stop by chance.
+    """
+    return COARSE if goal == "accuracy" else FINE
+
+
+def _counts(
+    confidence: NDArray[np.float64], ours: NDArray[np.bool_], theirs: NDArray[np.bool_], thresholds: NDArray[np.float64]
+) -> tuple[list[int], list[int]]:
+    """How many images the student answers at each threshold, and how many are lost there by either."""
+    order = np.argsort(-confidence)  # the surest first
+    answered = len(order) - np.searchsorted(confidence[order[::-1]], thresholds)
+    student, teacher = (np.concatenate([[0], np.cumsum(each[order])]) for each in (ours, theirs))
+    return answered.tolist(), (student[answered] + teacher[-1] - teacher[answered]).tolist()
 
 
 def _missing(limit: float, delta: float, lost: int, images: int) -> str:

@@ -73,6 +73,7 @@ def _identity(option: str, name: str, kind: Any, text: str, **more: Any) -> Deco
     help="Leave to MODEL's teacher what it is not sure of, so that at most SHARE of the images is lost.",
 )
 @click.option("--goal", default="disagreement", show_default=True, help="Lost means: disagreement, worse, accuracy.")
+@click.option("--teacher", help=f"{MODEL_HELP}  [default: the one that MODEL's bundle names]")
 @AS_JSON
 @asks_a_server
 def classify(
@@ -81,6 +82,7 @@ def classify(
     top_k: int,
     limit: float | None,
     goal: str,
+    teacher: str | None,
     as_json: bool,
     server: str,
     timeout: float,
@@ -93,7 +95,7 @@ def classify(
     from pupil_client import Cascade, PupilError
 
     failed = 0
-    how = Cascade(limit=limit, goal=goal) if limit else None
+    how = Cascade(limit=limit, goal=goal, teacher=teacher) if limit else None
     with connected(server, timeout, tls_ca) as client:
         answers = client.classify_stream(images, model=model, top_k=top_k, cascade=how)
         for path, found in zip(images, answers, strict=True):

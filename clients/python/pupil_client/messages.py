@@ -72,7 +72,13 @@ def _cascade(asked: Cascade) -> pb.Cascade:
     if asked.goal not in GOALS:
         raise BadRequest(f"cascade goal {asked.goal!r}: one of {', '.join(GOALS)} is wanted")
     teacher = model_spec(asked.teacher) if asked.teacher else None
-    return pb.Cascade(teacher=teacher, goal=GOALS[asked.goal], limit=asked.limit, delta=asked.delta)
+    return pb.Cascade(
+        teacher=teacher,
+        goal=GOALS[asked.goal],
+        limit=asked.limit,
+        delta=asked.delta,
+        student_alone=asked.student_alone,
+    )
 
 
 def compare_request(

@@ -49,6 +49,7 @@ class Cascade:
     goal: str = "disagreement"
     delta: float = 0.05
     teacher: str | None = None  # the one that the student's bundle names, unless told otherwise
+    student_alone: bool = False  # where the teacher is not loaded, the student answers everything: no promise
 
 
 @dataclass(frozen=True, slots=True)

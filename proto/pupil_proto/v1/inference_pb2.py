@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epupil_proto/v1/inference.proto\x12\x08pupil.v1\"Z\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\x04H\x00\x12\x0f\n\x05\x61lias\x18\x03 \x01(\tH\x00\x12\x11\n\tprecision\x18\x04 \x01(\tB\x08\n\x06\x63hoice\";\n\x06Images\x12\x0f\n\x07\x65ncoded\x18\x01 \x03(\x0c\x12 \n\x06pixels\x18\x02 \x01(\x0b\x32\x10.pupil.v1.Pixels\"V\n\x06Pixels\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\r\n\x05width\x18\x04 \x01(\r\x12\x10\n\x08\x63hannels\x18\x05 \x01(\r\"\x9a\x01\n\x0f\x43lassifyRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12 \n\x06images\x18\x02 \x01(\x0b\x32\x10.pupil.v1.Images\x12\r\n\x05top_k\x18\x03 \x01(\r\x12\x0e\n\x06scores\x18\x04 \x01(\x08\x12\"\n\x07\x63\x61scade\x18\x05 \x01(\x0b\x32\x11.pupil.v1.Cascade\"\x83\x02\n\x10\x43lassifyResponse\x12)\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x14.pupil.v1.Prediction\x12)\n\x0b\x61nswered_by\x18\x02 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.pupil.v1.Error\x12\x1f\n\x06routes\x18\x04 \x03(\x0e\x32\x0f.pupil.v1.Route\x12%\n\x07teacher\x18\x05 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\x12\x31\n\x0b\x63\x65rtificate\x18\x06 \x01(\x0b\x32\x1c.pupil.v1.CascadeCertificate\"r\n\x07\x43\x61scade\x12$\n\x07teacher\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12#\n\x04goal\x18\x02 \x01(\x0e\x32\x15.pupil.v1.CascadeGoal\x12\r\n\x05limit\x18\x03 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x01\"\xd2\x01\n\x12\x43\x61scadeCertificate\x12#\n\x04goal\x18\x01 \x01(\x0e\x32\x15.pupil.v1.CascadeGoal\x12\r\n\x05limit\x18\x02 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x03 \x01(\x01\x12\x11\n\tthreshold\x18\x04 \x01(\x01\x12\x13\n\x0b\x63\x61libration\x18\x05 \x01(\r\x12\x0c\n\x04lost\x18\x06 \x01(\r\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x07 \x01(\x01\x12\x0f\n\x07p_value\x18\x08 \x01(\x01\x12\x0f\n\x07student\x18\t \x01(\t\x12\x0f\n\x07teacher\x18\n \x01(\t\"@\n\nPrediction\x12\"\n\x03top\x18\x01 \x03(\x0b\x32\x15.pupil.v1.ScoredClass\x12\x0e\n\x06scores\x18\x02 \x03(\x02\":\n\x0bScoredClass\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05score\x18\x03 \x01(\x02\"\x84\x01\n\nAnsweredBy\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x15\n\rqueue_seconds\x18\x05 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x06 \x01(\x01\"&\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xb1\x01\n\tLabelPlan\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12&\n\tguarantee\x18\x02 \x01(\x0e\x32\x13.pupil.v1.Guarantee\x12\x11\n\tprecision\x18\x03 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x01\x12\x11\n\tthreshold\x18\x05 \x01(\x01\x12\x0e\n\x06scores\x18\x06 \x01(\x08\x12\x13\n\x0b\x63\x61libration\x18\x07 \x01(\x08\"Y\n\x12PseudoLabelRequest\x12!\n\x04plan\x18\x01 \x01(\x0b\x32\x13.pupil.v1.LabelPlan\x12 \n\x06images\x18\x02 \x01(\x0b\x32\x10.pupil.v1.Images\"\xc6\x01\n\x13PseudoLabelResponse\x12%\n\x06labels\x18\x01 \x03(\x0b\x32\x15.pupil.v1.PseudoLabel\x12*\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0b\x32\x15.pupil.v1.Certificate\x12)\n\x0b\x61nswered_by\x18\x03 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\x12\x31\n\x0b\x63\x61libration\x18\x04 \x01(\x0b\x32\x1c.pupil.v1.CalibrationAnswers\";\n\x12\x43\x61librationAnswers\x12\x12\n\nconfidence\x18\x01 \x03(\x02\x12\x11\n\tpredicted\x18\x02 \x03(\r\"i\n\x0bPseudoLabel\x12(\n\nprediction\x18\x01 \x01(\x0b\x32\x14.pupil.v1.Prediction\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.pupil.v1.Error\"\xd8\x01\n\x0b\x43\x65rtificate\x12&\n\tguarantee\x18\x01 \x01(\x0e\x32\x13.pupil.v1.Guarantee\x12\x11\n\tprecision\x18\x02 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x03 \x01(\x01\x12\x11\n\tthreshold\x18\x04 \x01(\x01\x12\x13\n\x0b\x63\x61libration\x18\x05 \x01(\r\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x06 \x01(\r\x12\r\n\x05wrong\x18\x07 \x01(\r\x12\x0f\n\x07p_value\x18\x08 \x01(\x01\x12\x13\n\x0b\x66ingerprint\x18\t \x01(\t\x12\x10\n\x08\x63overage\x18\n \x01(\x01\"\x9d\x01\n\x0e\x43ompareRequest\x12$\n\x07student\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12$\n\x07teacher\x18\x02 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12 \n\x06images\x18\x03 \x01(\x0b\x32\x10.pupil.v1.Images\x12\r\n\x05top_k\x18\x04 \x01(\r\x12\x0e\n\x06scores\x18\x05 \x01(\x08\"\xae\x01\n\x0f\x43ompareResponse\x12)\n\x0b\x63omparisons\x18\x01 \x03(\x0b\x32\x14.pupil.v1.Comparison\x12\x11\n\tagreement\x18\x02 \x01(\x01\x12\x0f\n\x07mean_kl\x18\x03 \x01(\x01\x12%\n\x07student\x18\x04 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\x12%\n\x07teacher\x18\x05 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\"u\n\nComparison\x12%\n\x07student\x18\x01 \x01(\x0b\x32\x14.pupil.v1.Prediction\x12%\n\x07teacher\x18\x02 \x01(\x0b\x32\x14.pupil.v1.Prediction\x12\r\n\x05\x61gree\x18\x03 \x01(\x08\x12\n\n\x02kl\x18\x04 \x01(\x01*}\n\x0b\x43\x61scadeGoal\x12\x1c\n\x18\x43\x41SCADE_GOAL_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x43\x41SCADE_GOAL_DISAGREEMENT\x10\x01\x12\x16\n\x12\x43\x41SCADE_GOAL_WORSE\x10\x02\x12\x19\n\x15\x43\x41SCADE_GOAL_ACCURACY\x10\x03*\x99\x01\n\x05Route\x12\x15\n\x11ROUTE_UNSPECIFIED\x10\x00\x12\x11\n\rROUTE_STUDENT\x10\x01\x12\x11\n\rROUTE_TEACHER\x10\x02\x12\x1c\n\x18ROUTE_STUDENT_OVERLOADED\x10\x03\x12\x16\n\x12ROUTE_STUDENT_LATE\x10\x04\x12\x1d\n\x19ROUTE_STUDENT_UNAVAILABLE\x10\x05*u\n\tGuarantee\x12\x19\n\x15GUARANTEE_UNSPECIFIED\x10\x00\x12\x11\n\rGUARANTEE_PAC\x10\x01\x12\x11\n\rGUARANTEE_FDR\x10\x02\x12\x13\n\x0fGUARANTEE_FIXED\x10\x03\x12\x12\n\x0eGUARANTEE_NONE\x10\x04\x32\xab\x02\n\tInference\x12\x41\n\x08\x43lassify\x12\x19.pupil.v1.ClassifyRequest\x1a\x1a.pupil.v1.ClassifyResponse\x12K\n\x0e\x43lassifyStream\x12\x19.pupil.v1.ClassifyRequest\x1a\x1a.pupil.v1.ClassifyResponse(\x01\x30\x01\x12N\n\x0bPseudoLabel\x12\x1c.pupil.v1.PseudoLabelRequest\x1a\x1d.pupil.v1.PseudoLabelResponse(\x01\x30\x01\x12>\n\x07\x43ompare\x12\x18.pupil.v1.CompareRequest\x1a\x19.pupil.v1.CompareResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epupil_proto/v1/inference.proto\x12\x08pupil.v1\"Z\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\x04H\x00\x12\x0f\n\x05\x61lias\x18\x03 \x01(\tH\x00\x12\x11\n\tprecision\x18\x04 \x01(\tB\x08\n\x06\x63hoice\";\n\x06Images\x12\x0f\n\x07\x65ncoded\x18\x01 \x03(\x0c\x12 \n\x06pixels\x18\x02 \x01(\x0b\x32\x10.pupil.v1.Pixels\"V\n\x06Pixels\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\r\n\x05width\x18\x04 \x01(\r\x12\x10\n\x08\x63hannels\x18\x05 \x01(\r\"\x9a\x01\n\x0f\x43lassifyRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12 \n\x06images\x18\x02 \x01(\x0b\x32\x10.pupil.v1.Images\x12\r\n\x05top_k\x18\x03 \x01(\r\x12\x0e\n\x06scores\x18\x04 \x01(\x08\x12\"\n\x07\x63\x61scade\x18\x05 \x01(\x0b\x32\x11.pupil.v1.Cascade\"\x83\x02\n\x10\x43lassifyResponse\x12)\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x14.pupil.v1.Prediction\x12)\n\x0b\x61nswered_by\x18\x02 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.pupil.v1.Error\x12\x1f\n\x06routes\x18\x04 \x03(\x0e\x32\x0f.pupil.v1.Route\x12%\n\x07teacher\x18\x05 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\x12\x31\n\x0b\x63\x65rtificate\x18\x06 \x01(\x0b\x32\x1c.pupil.v1.CascadeCertificate\"\x89\x01\n\x07\x43\x61scade\x12$\n\x07teacher\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12#\n\x04goal\x18\x02 \x01(\x0e\x32\x15.pupil.v1.CascadeGoal\x12\r\n\x05limit\x18\x03 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x01\x12\x15\n\rstudent_alone\x18\x05 \x01(\x08\"\xd2\x01\n\x12\x43\x61scadeCertificate\x12#\n\x04goal\x18\x01 \x01(\x0e\x32\x15.pupil.v1.CascadeGoal\x12\r\n\x05limit\x18\x02 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x03 \x01(\x01\x12\x11\n\tthreshold\x18\x04 \x01(\x01\x12\x13\n\x0b\x63\x61libration\x18\x05 \x01(\r\x12\x0c\n\x04lost\x18\x06 \x01(\r\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x07 \x01(\x01\x12\x0f\n\x07p_value\x18\x08 \x01(\x01\x12\x0f\n\x07student\x18\t \x01(\t\x12\x0f\n\x07teacher\x18\n \x01(\t\"@\n\nPrediction\x12\"\n\x03top\x18\x01 \x03(\x0b\x32\x15.pupil.v1.ScoredClass\x12\x0e\n\x06scores\x18\x02 \x03(\x02\":\n\x0bScoredClass\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05score\x18\x03 \x01(\x02\"\x84\x01\n\nAnsweredBy\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x15\n\rqueue_seconds\x18\x05 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x06 \x01(\x01\"&\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xb1\x01\n\tLabelPlan\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12&\n\tguarantee\x18\x02 \x01(\x0e\x32\x13.pupil.v1.Guarantee\x12\x11\n\tprecision\x18\x03 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x01\x12\x11\n\tthreshold\x18\x05 \x01(\x01\x12\x0e\n\x06scores\x18\x06 \x01(\x08\x12\x13\n\x0b\x63\x61libration\x18\x07 \x01(\x08\"Y\n\x12PseudoLabelRequest\x12!\n\x04plan\x18\x01 \x01(\x0b\x32\x13.pupil.v1.LabelPlan\x12 \n\x06images\x18\x02 \x01(\x0b\x32\x10.pupil.v1.Images\"\xc6\x01\n\x13PseudoLabelResponse\x12%\n\x06labels\x18\x01 \x03(\x0b\x32\x15.pupil.v1.PseudoLabel\x12*\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0b\x32\x15.pupil.v1.Certificate\x12)\n\x0b\x61nswered_by\x18\x03 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\x12\x31\n\x0b\x63\x61libration\x18\x04 \x01(\x0b\x32\x1c.pupil.v1.CalibrationAnswers\";\n\x12\x43\x61librationAnswers\x12\x12\n\nconfidence\x18\x01 \x03(\x02\x12\x11\n\tpredicted\x18\x02 \x03(\r\"i\n\x0bPseudoLabel\x12(\n\nprediction\x18\x01 \x01(\x0b\x32\x14.pupil.v1.Prediction\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.pupil.v1.Error\"\xd8\x01\n\x0b\x43\x65rtificate\x12&\n\tguarantee\x18\x01 \x01(\x0e\x32\x13.pupil.v1.Guarantee\x12\x11\n\tprecision\x18\x02 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x03 \x01(\x01\x12\x11\n\tthreshold\x18\x04 \x01(\x01\x12\x13\n\x0b\x63\x61libration\x18\x05 \x01(\r\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x06 \x01(\r\x12\r\n\x05wrong\x18\x07 \x01(\r\x12\x0f\n\x07p_value\x18\x08 \x01(\x01\x12\x13\n\x0b\x66ingerprint\x18\t \x01(\t\x12\x10\n\x08\x63overage\x18\n \x01(\x01\"\x9d\x01\n\x0e\x43ompareRequest\x12$\n\x07student\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12$\n\x07teacher\x18\x02 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12 \n\x06images\x18\x03 \x01(\x0b\x32\x10.pupil.v1.Images\x12\r\n\x05top_k\x18\x04 \x01(\r\x12\x0e\n\x06scores\x18\x05 \x01(\x08\"\xae\x01\n\x0f\x43ompareResponse\x12)\n\x0b\x63omparisons\x18\x01 \x03(\x0b\x32\x14.pupil.v1.Comparison\x12\x11\n\tagreement\x18\x02 \x01(\x01\x12\x0f\n\x07mean_kl\x18\x03 \x01(\x01\x12%\n\x07student\x18\x04 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\x12%\n\x07teacher\x18\x05 \x01(\x0b\x32\x14.pupil.v1.AnsweredBy\"u\n\nComparison\x12%\n\x07student\x18\x01 \x01(\x0b\x32\x14.pupil.v1.Prediction\x12%\n\x07teacher\x18\x02 \x01(\x0b\x32\x14.pupil.v1.Prediction\x12\r\n\x05\x61gree\x18\x03 \x01(\x08\x12\n\n\x02kl\x18\x04 \x01(\x01*}\n\x0b\x43\x61scadeGoal\x12\x1c\n\x18\x43\x41SCADE_GOAL_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x43\x41SCADE_GOAL_DISAGREEMENT\x10\x01\x12\x16\n\x12\x43\x41SCADE_GOAL_WORSE\x10\x02\x12\x19\n\x15\x43\x41SCADE_GOAL_ACCURACY\x10\x03*\x99\x01\n\x05Route\x12\x15\n\x11ROUTE_UNSPECIFIED\x10\x00\x12\x11\n\rROUTE_STUDENT\x10\x01\x12\x11\n\rROUTE_TEACHER\x10\x02\x12\x1c\n\x18ROUTE_STUDENT_OVERLOADED\x10\x03\x12\x16\n\x12ROUTE_STUDENT_LATE\x10\x04\x12\x1d\n\x19ROUTE_STUDENT_UNAVAILABLE\x10\x05*u\n\tGuarantee\x12\x19\n\x15GUARANTEE_UNSPECIFIED\x10\x00\x12\x11\n\rGUARANTEE_PAC\x10\x01\x12\x11\n\rGUARANTEE_FDR\x10\x02\x12\x13\n\x0fGUARANTEE_FIXED\x10\x03\x12\x12\n\x0eGUARANTEE_NONE\x10\x04\x32\xab\x02\n\tInference\x12\x41\n\x08\x43lassify\x12\x19.pupil.v1.ClassifyRequest\x1a\x1a.pupil.v1.ClassifyResponse\x12K\n\x0e\x43lassifyStream\x12\x19.pupil.v1.ClassifyRequest\x1a\x1a.pupil.v1.ClassifyResponse(\x01\x30\x01\x12N\n\x0bPseudoLabel\x12\x1c.pupil.v1.PseudoLabelRequest\x1a\x1d.pupil.v1.PseudoLabelResponse(\x01\x30\x01\x12>\n\x07\x43ompare\x12\x18.pupil.v1.CompareRequest\x1a\x19.pupil.v1.CompareResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pupil_proto.v1.inference_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CASCADEGOAL']._serialized_start=2649
-  _globals['_CASCADEGOAL']._serialized_end=2774
-  _globals['_ROUTE']._serialized_start=2777
-  _globals['_ROUTE']._serialized_end=2930
-  _globals['_GUARANTEE']._serialized_start=2932
-  _globals['_GUARANTEE']._serialized_end=3049
+  _globals['_CASCADEGOAL']._serialized_start=2673
+  _globals['_CASCADEGOAL']._serialized_end=2798
+  _globals['_ROUTE']._serialized_start=2801
+  _globals['_ROUTE']._serialized_end=2954
+  _globals['_GUARANTEE']._serialized_start=2956
+  _globals['_GUARANTEE']._serialized_end=3073
   _globals['_MODELSPEC']._serialized_start=44
   _globals['_MODELSPEC']._serialized_end=134
   _globals['_IMAGES']._serialized_start=136
@@ -47,36 +47,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLASSIFYREQUEST']._serialized_end=440
   _globals['_CLASSIFYRESPONSE']._serialized_start=443
   _globals['_CLASSIFYRESPONSE']._serialized_end=702
-  _globals['_CASCADE']._serialized_start=704
-  _globals['_CASCADE']._serialized_end=818
-  _globals['_CASCADECERTIFICATE']._serialized_start=821
-  _globals['_CASCADECERTIFICATE']._serialized_end=1031
-  _globals['_PREDICTION']._serialized_start=1033
-  _globals['_PREDICTION']._serialized_end=1097
-  _globals['_SCOREDCLASS']._serialized_start=1099
-  _globals['_SCOREDCLASS']._serialized_end=1157
-  _globals['_ANSWEREDBY']._serialized_start=1160
-  _globals['_ANSWEREDBY']._serialized_end=1292
-  _globals['_ERROR']._serialized_start=1294
-  _globals['_ERROR']._serialized_end=1332
-  _globals['_LABELPLAN']._serialized_start=1335
-  _globals['_LABELPLAN']._serialized_end=1512
-  _globals['_PSEUDOLABELREQUEST']._serialized_start=1514
-  _globals['_PSEUDOLABELREQUEST']._serialized_end=1603
-  _globals['_PSEUDOLABELRESPONSE']._serialized_start=1606
-  _globals['_PSEUDOLABELRESPONSE']._serialized_end=1804
-  _globals['_CALIBRATIONANSWERS']._serialized_start=1806
-  _globals['_CALIBRATIONANSWERS']._serialized_end=1865
-  _globals['_PSEUDOLABEL']._serialized_start=1867
-  _globals['_PSEUDOLABEL']._serialized_end=1972
-  _globals['_CERTIFICATE']._serialized_start=1975
-  _globals['_CERTIFICATE']._serialized_end=2191
-  _globals['_COMPAREREQUEST']._serialized_start=2194
-  _globals['_COMPAREREQUEST']._serialized_end=2351
-  _globals['_COMPARERESPONSE']._serialized_start=2354
-  _globals['_COMPARERESPONSE']._serialized_end=2528
-  _globals['_COMPARISON']._serialized_start=2530
-  _globals['_COMPARISON']._serialized_end=2647
-  _globals['_INFERENCE']._serialized_start=3052
-  _globals['_INFERENCE']._serialized_end=3351
+  _globals['_CASCADE']._serialized_start=705
+  _globals['_CASCADE']._serialized_end=842
+  _globals['_CASCADECERTIFICATE']._serialized_start=845
+  _globals['_CASCADECERTIFICATE']._serialized_end=1055
+  _globals['_PREDICTION']._serialized_start=1057
+  _globals['_PREDICTION']._serialized_end=1121
+  _globals['_SCOREDCLASS']._serialized_start=1123
+  _globals['_SCOREDCLASS']._serialized_end=1181
+  _globals['_ANSWEREDBY']._serialized_start=1184
+  _globals['_ANSWEREDBY']._serialized_end=1316
+  _globals['_ERROR']._serialized_start=1318
+  _globals['_ERROR']._serialized_end=1356
+  _globals['_LABELPLAN']._serialized_start=1359
+  _globals['_LABELPLAN']._serialized_end=1536
+  _globals['_PSEUDOLABELREQUEST']._serialized_start=1538
+  _globals['_PSEUDOLABELREQUEST']._serialized_end=1627
+  _globals['_PSEUDOLABELRESPONSE']._serialized_start=1630
+  _globals['_PSEUDOLABELRESPONSE']._serialized_end=1828
+  _globals['_CALIBRATIONANSWERS']._serialized_start=1830
+  _globals['_CALIBRATIONANSWERS']._serialized_end=1889
+  _globals['_PSEUDOLABEL']._serialized_start=1891
+  _globals['_PSEUDOLABEL']._serialized_end=1996
+  _globals['_CERTIFICATE']._serialized_start=1999
+  _globals['_CERTIFICATE']._serialized_end=2215
+  _globals['_COMPAREREQUEST']._serialized_start=2218
+  _globals['_COMPAREREQUEST']._serialized_end=2375
+  _globals['_COMPARERESPONSE']._serialized_start=2378
+  _globals['_COMPARERESPONSE']._serialized_end=2552
+  _globals['_COMPARISON']._serialized_start=2554
+  _globals['_COMPARISON']._serialized_end=2671
+  _globals['_INFERENCE']._serialized_start=3076
+  _globals['_INFERENCE']._serialized_end=3375
 # @@protoc_insertion_point(module_scope)

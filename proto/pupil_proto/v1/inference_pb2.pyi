@@ -110,16 +110,18 @@ class ClassifyResponse(_message.Message):
     def __init__(self, predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., answered_by: _Optional[_Union[AnsweredBy, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, str]]] = ..., teacher: _Optional[_Union[AnsweredBy, _Mapping]] = ..., certificate: _Optional[_Union[CascadeCertificate, _Mapping]] = ...) -> None: ...
 
 class Cascade(_message.Message):
-    __slots__ = ("teacher", "goal", "limit", "delta")
+    __slots__ = ("teacher", "goal", "limit", "delta", "student_alone")
     TEACHER_FIELD_NUMBER: _ClassVar[int]
     GOAL_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
+    STUDENT_ALONE_FIELD_NUMBER: _ClassVar[int]
     teacher: ModelSpec
     goal: CascadeGoal
     limit: float
     delta: float
-    def __init__(self, teacher: _Optional[_Union[ModelSpec, _Mapping]] = ..., goal: _Optional[_Union[CascadeGoal, str]] = ..., limit: _Optional[float] = ..., delta: _Optional[float] = ...) -> None: ...
+    student_alone: bool
+    def __init__(self, teacher: _Optional[_Union[ModelSpec, _Mapping]] = ..., goal: _Optional[_Union[CascadeGoal, str]] = ..., limit: _Optional[float] = ..., delta: _Optional[float] = ..., student_alone: bool = ...) -> None: ...
 
 class CascadeCertificate(_message.Message):
     __slots__ = ("goal", "limit", "delta", "threshold", "calibration", "lost", "deferred", "p_value", "student", "teacher")

@@ -32,7 +32,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints goes to the log
     orders = FileIO(0)  # unbuffered: a thread that waits in a buffer's lock is fatal at the end of the process
     settings, place = pickle.loads(bytes.fromhex(orders.readline().decode()))
-    logs.set_up(settings.log_format)
+    logs.set_up(settings.log_format, place.number)
     try:
         asyncio.run(_serve(settings, place, orders, report=lambda **said: _say(report, said)))
     except (BundleError, SettingsError, OSError) as error:

@@ -40,6 +40,12 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--allow-shift", is_flag=True, help="Accept although the pool is unlike the calibration images.")
 @click.option("--pool", multiple=True, type=PATH, help="What to label.  [default: the recipe's pool]")
 @click.option("--validation", type=FILE, help="Labelled images to compare both on: a table.  [default: the recipe's]")
+@click.option(
+    "--fresh",
+    multiple=True,
+    type=PATH,
+    help="Unlabelled images beyond the pool: how often both versions agree with MODEL there is told too.",
+)
 @click.option("--margin", default=0.02, show_default=True, help="Share of all images by which worse is still no worse.")
 @click.option("--delta", default=0.05, show_default=True, help="Chance that a version that is worse passes.")
 @click.option("--patience", default=300.0, show_default=True, help="Longest time that the server may be away, seconds.")
@@ -92,7 +98,18 @@ def _turn(recipe: str, overrides: tuple[str, ...], out: Path | None, **asked: An
     if not (model and repository):
         raise click.UsageError("with --server give --model, who labels, and --repository, the folder that it serves")
     promise = Promise(asked["guarantee"], asked["precision"], asked["label_delta"], asked["threshold"])
-    same = ("repository", "alias", "certificate", "allow_shift", "pool", "validation", "margin", "delta", "patience")
+    same = (
+        "repository",
+        "alias",
+        "certificate",
+        "allow_shift",
+        "pool",
+        "validation",
+        "fresh",
+        "margin",
+        "delta",
+        "patience",
+    )
     return Turn(
         recipe=recipe,
         overrides=overrides,

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from pupil_client.client import Client
 from pupil_client.errors import NotFound
+from pupil_client.flywheel.agreement import agree_on_fresh
 from pupil_client.flywheel.commands import hand_out, pupil
 from pupil_client.flywheel.shadow import run_in_shadow
 from pupil_client.flywheel.story import Story, opened_story
@@ -49,6 +50,7 @@ class Turn:
     allow_shift: bool
     pool: tuple[Path, ...]
     validation: Path | None
+    fresh: tuple[Path, ...]  # beyond the pool, and unlabelled: what both are only watched on
     margin: float
     delta: float
     patience: float
@@ -61,6 +63,7 @@ class Turn:
             "repository": str(self.repository),
             "pool": [str(path) for path in self.pool],
             "validation": self.validation and str(self.validation),
+            "fresh": [str(path) for path in self.fresh] or None,  # as in stories from before there was such a thing
         }
 
     def asked(self) -> Facts:
@@ -84,6 +87,10 @@ def take_turn(client: Client, turn: Turn, say: Say) -> Facts:
         new = story.step("new", lambda: _export(turn, story, version))
         shadow = story.step("shadow", lambda: _shadow(client, turn, story, old, new))
         say(f"in shadow {spelled(new)} was right on {shadow['new_right']:,}, {spelled(old)} on {shadow['old_right']:,}")
+        if turn.fresh:
+            found = story.step("agreement", lambda: _agree(client, turn, teacher, old, new))
+            say(f"of {found['images']:,} fresh images {spelled(teacher)} agrees on {found['new']['agreed']:,} with "
+                f"{spelled(new)}, on {found['old']['agreed']:,} with {spelled(old)}")  # fmt: skip
         return dict(story.step("decision", lambda: _decide(client, turn, old, new, shadow)))
 
 
@@ -176,20 +183,33 @@ def _export(turn: Turn, story: Story, version: int) -> Facts:
             "fingerprint": facts["fingerprint"]}  # fmt: skip
 
 
+def _loaded(client: Client, turn: Turn, wanted: Facts) -> ModelInfo:
+    """A version of the story, there to be asked: neither the alias nor the name is moved."""
+    loaded = client.load(f"{wanted['model']}/{wanted['version']}", aside=True)
+    if loaded.fingerprint != wanted["fingerprint"]:
+        raise ValueError(
+            f"the server loaded {loaded.name}/{loaded.version} with fingerprint {loaded.fingerprint[:12]}, in the "
+            f"story it has {wanted['fingerprint'][:12]}; does the server serve {turn.repository}?"
+        )
+    return loaded
+
+
 def _shadow(client: Client, turn: Turn, story: Story, old: Facts, new: Facts) -> dict[str, int]:
-    """Both versions loaded, neither the alias nor the name moved, and asked the same."""
-    served = {}
-    for name, wanted in (("old", old), ("new", new)):
-        loaded = client.load(f"{wanted['model']}/{wanted['version']}", aside=True)
-        if loaded.fingerprint != wanted["fingerprint"]:
-            raise ValueError(
-                f"the server loaded {loaded.name}/{loaded.version} with fingerprint {loaded.fingerprint[:12]}, in the "
-                f"story it has {wanted['fingerprint'][:12]}; does the server serve {turn.repository}?"
-            )
-        served[name] = loaded.exactly  # in the precision that callers get
+    """Both versions on the same labelled images, in the precision that callers get."""
+    before, after = (_loaded(client, turn, wanted).exactly for wanted in (old, new))
     labelled = read_sample(turn.validation or _given(turn, story) / "validation.csv")
     with tqdm(total=len(labelled), desc="shadow", unit=" images") as bar:
-        return run_in_shadow(client, served["old"], served["new"], labelled, bar.update)
+        return run_in_shadow(client, before, after, labelled, bar.update)
+
+
+def _agree(client: Client, turn: Turn, teacher: Facts, old: Facts, new: Facts) -> Facts:
+    """Both versions beside their teacher on images that it did not label for them."""
+    students = {"old": _loaded(client, turn, old), "new": _loaded(client, turn, new)}
+    fresh, learned = open_sources(turn.fresh), {row["sha256"] for row in read_rows(turn.folder / "labels.jsonl")}
+    with tqdm(total=fresh.total, desc="fresh", unit=" images") as bar:
+        info = client.model(spelled(teacher))
+        found = agree_on_fresh(client, info, students, fresh, learned, patience=turn.patience, progress=bar.update)
+    return found.told(turn.delta)
 
 
 def _decide(client: Client, turn: Turn, old: Facts, new: Facts, shadow: Facts) -> Facts:
