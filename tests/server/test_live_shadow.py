@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from pupil_server.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable
+from pupil_server.images import Limits
 from pupil_server.live.agreement import Agreement
+from pupil_server.live.background import Background
 from pupil_server.live.shadow import MOST_WAITING, Sample, Shadow
 from pupil_server.metrics import Metrics
 from pupil_server.priority import Priority
@@ -19,9 +21,10 @@ STUDENT = SimpleNamespace(facts=SimpleNamespace(teacher=SimpleNamespace(name="te
 
 
 class Teacher:
-    """Says what `answer` does; remembers who asked."""
+    """On a GPU. Says what `answer` does; remembers who asked."""
 
     facts = SimpleNamespace(classes=CLASSES)
+    session = SimpleNamespace(device="cuda")
 
     def __init__(self, answer) -> None:
         self.calls, self.images, self._answer = [], 0, answer
@@ -50,7 +53,7 @@ def shadow_of(teacher: Teacher, share: float = 1.0) -> tuple[Shadow, Metrics]:
         yield teacher
 
     metrics = Metrics()
-    return Shadow(share, use, metrics), metrics
+    return Shadow(share, use, Background(Limits(1_000_000, 1_000_000)), metrics), metrics
 
 
 def outcomes(metrics: Metrics) -> dict[str, float]:

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from pupil_server.errors import NotFound
 from pupil_server.live.agreement import Agreement
+from pupil_server.live.background import Background
 from pupil_server.live.disagreements import Disagreements
 from pupil_server.live.drift import Drift
 from pupil_server.live.shadow import Sample, Shadow, Use
 from pupil_server.live.state import read_state, write_state
+from pupil_server.loading import limits
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
 from pupil_server.settings import ServerSettings
@@ -55,7 +57,7 @@ class Watches:
     def __init__(self, settings: ServerSettings, use: Use, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._shadow = Shadow(settings.shadow, use, metrics) if settings.shadow else None
+        self._shadow = Shadow(settings.shadow, use, Background(limits(settings)), metrics) if settings.shadow else None
         folder = settings.keep_disagreements
         self._kept = Disagreements(folder, pictures=settings.keep_images) if folder else None
         self._known = read_state(settings.watch_state) if settings.watch_state else {}
@@ -96,16 +98,18 @@ class Watches:
         return watch
 
     async def save(self) -> None:
-        """Writes the state, where there is a place for it."""
+        """Writes the state, where there is a place for it, and ends what nobody needs any more."""
         self._let_go()
+        if self._shadow:
+            await self._shadow.let_go()
         if self._settings.watch_state:
             self._known |= {identity: watch.to_dict() for identity, watch in self._watched.items()}
             await asyncio.to_thread(write_state, self._settings.watch_state, dict(self._known))
 
     async def close(self) -> None:
+        await self.save()  # first of all: a teacher may hang
         if self._shadow:
             await self._shadow.close()
-        await self.save()
 
     def _let_go(self) -> None:
         """Of unloaded students only the numbers stay."""
