@@ -4,6 +4,8 @@ import asyncio
 import json
 import re
 import signal
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -226,6 +228,35 @@ def test_the_client_and_the_command_show_the_watch(start, toolbox, becomes) -> N
                 return await client.reset_watch("student"), await client.watch("student")
 
         assert [each.images for each in asyncio.run(asked())] == [0, 0]
+
+
+def test_compare_shows_the_running_picture_again_and_again(start, toolbox, becomes) -> None:
+    command = [sys.executable, "-m", "pupil_client", "compare", "--watch", "--every", "0.1", "--json"]
+    with start("--shadow", "1") as server, Client(server.address) as client:
+        asked = [*command, "--student", "student", "--server", server.address]
+        with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None
+            try:
+                assert json.loads(running.stdout.readline())["compared"] == 0
+                client.classify(list(toolbox.random_pixels(3, seed=8)), model="student")
+                becomes(lambda: json.loads(running.stdout.readline())["compared"] == 3)
+            finally:
+                running.kill()
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ([], "give IMAGEs, or --watch"),
+        ([__file__, "--watch"], "give IMAGEs, or --watch"),
+        (["--watch", "--teacher", "teacher"], "leave out --teacher"),
+        ([__file__, "--every", "1"], "give both"),
+    ],
+)
+def test_compare_takes_images_or_the_watch(asked: list[str], told: str) -> None:
+    answer = CliRunner().invoke(main, ["compare", "--student", "student", *asked])
+    assert answer.exit_code == 2
+    assert told in answer.stderr
 
 
 def test_an_unloaded_student_takes_its_alarms_out_of_the_metrics(start, connect, toolbox, becomes) -> None:

@@ -15,7 +15,7 @@ from pupil_server.live.background import Background
 from pupil_server.live.disagreements import Disagreements
 from pupil_server.live.drift import Drift
 from pupil_server.live.shadow import Sample, Shadow, Use
-from pupil_server.live.state import read_state, write_state
+from pupil_server.live.state import read_state, remember, write_state
 from pupil_server.loading import limits
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
@@ -103,7 +103,8 @@ class Watches:
         if self._shadow:
             await self._shadow.let_go()
         if self._settings.watch_state:
-            self._known |= {identity: watch.to_dict() for identity, watch in self._watched.items()}
+            for identity, watch in self._watched.items():
+                remember(self._known, identity, watch.to_dict())
             await asyncio.to_thread(write_state, self._settings.watch_state, dict(self._known))
 
     async def close(self) -> None:
@@ -112,10 +113,10 @@ class Watches:
             await self._shadow.close()
 
     def _let_go(self) -> None:
-        """Of unloaded students only the numbers stay."""
+        """Of unloaded students only the numbers stay, and of many only those of the last."""
         for identity, watch in list(self._watched.items()):
             if watch.student.retired:
-                self._known[identity] = watch.to_dict()
+                remember(self._known, identity, watch.to_dict())
                 del self._watched[identity]
                 self._hide(watch)
 
