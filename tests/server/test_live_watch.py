@@ -36,6 +36,7 @@ def repository(tmp_path: Path, toolbox) -> Path:
     said = json.loads((student / "calibration.json").read_text())
     said |= {"confidence": scores.max(axis=1).tolist(), "predicted": scores.argmax(axis=1).tolist()}
     said |= {"label": said["predicted"], "brightness": (flat.mean(axis=1) / 255).tolist()}
+    said |= {"energy": np.log(np.exp(toolbox.linear_logits(images, STUDENT)).sum(axis=1)).tolist()}
     said |= {"contrast": (flat.std(axis=1) / 255).tolist()}
     (student / "calibration.json").write_text(json.dumps(said))
     toolbox.seal(student, json.loads((student / "bundle.json").read_text()))
@@ -213,7 +214,7 @@ def test_the_client_and_the_command_show_the_watch(start, toolbox, becomes) -> N
         client.classify(list(toolbox.random_pixels(80, seed=8)), model="student")
         becomes(lambda: client.watch("student").compared == 80)
         found = client.watch("student")
-        assert list(found.evidence) == ["brightness", "classes", "confidence", "contrast"]
+        assert list(found.evidence) == ["brightness", "classes", "confidence", "contrast", "energy"]
         assert found.alarms == ("agreement",)
         shown = CliRunner().invoke(main, ["models", "watch", "student", "--server", server.address]).stdout
         assert f"its teacher differs on {found.disagreed} of 80 images, a rate of " in shown

@@ -19,12 +19,13 @@ from pupil_server.live.state import read_state, remember, write_state
 from pupil_server.loading import limits
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
+from pupil_server.session import Outputs
 from pupil_server.settings import ServerSettings
 
 log = logging.getLogger("pupil.live")
 
 NONSENSE = (ArithmeticError, LookupError, TypeError, ValueError)  # of a state file that somebody else wrote
-KINDS = ("agreement", "brightness", "classes", "confidence", "contrast")
+KINDS = ("agreement", "brightness", "classes", "confidence", "contrast", "energy")
 BOUNDS = ("low", "high")
 
 
@@ -120,15 +121,13 @@ class Watches:
                 del self._watched[identity]
                 self._hide(watch)
 
-    def _saw(
-        self, watch: Watch, pixels: NDArray[np.uint8], files: Sequence[bytes], scores: NDArray[np.float32]
-    ) -> None:
+    def _saw(self, watch: Watch, pixels: NDArray[np.uint8], files: Sequence[bytes], outputs: Outputs) -> None:
         """A request was answered. Nothing that goes wrong here reaches the caller."""
         try:
-            if self._settings.drift and watch.drift.add(pixels, scores):
+            if self._settings.drift and watch.drift.add(pixels, outputs):
                 self._judge(watch)
             if self._shadow:
-                self._shadow.saw(watch.student, Sample(pixels, files, scores), partial(self._compared, watch))
+                self._shadow.saw(watch.student, Sample(pixels, files, outputs.scores), partial(self._compared, watch))
         except Exception:
             log.exception("%s: the watch missed a request", watch.student)
 
