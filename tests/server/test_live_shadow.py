@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -123,6 +124,39 @@ def test_samples_beyond_those_that_a_slow_teacher_has_are_dropped_at_once() -> N
         return asked, found
 
     assert asyncio.run(asked()) == (MOST_WAITING, {"full": 10})
+
+
+@pytest.mark.parametrize(
+    ("alike", "files", "seen", "outcome"),
+    [
+        (True, [b"1", b"2"], np.ndarray, "compared"),
+        (False, [b"1", b"2"], list, "compared"),
+        (False, [], type(None), "unlike"),
+    ],
+)
+def test_a_teacher_on_the_cpu_sees_the_pixels_where_it_can_or_else_the_files(
+    alike: bool, files: list[bytes], seen: type, outcome: str
+) -> None:
+    class Aside:
+        images = None
+
+        async def scores(self, model, images):
+            self.images = images
+            return sample(len(images)).scores
+
+        async def close(self) -> None: ...
+
+    async def asked():
+        teacher, aside, metrics = Teacher(agrees), Aside(), Metrics()
+        teacher.session = SimpleNamespace(device="cpu")
+        teacher.sees_like = lambda student: alike
+        shadow = Shadow(1.0, lambda spec: nullcontext(teacher), aside, metrics)
+        shadow.saw(STUDENT, replace(sample(2), files=files), heard)
+        await all_done()
+        assert teacher.calls == []  # its own callers do not wait for the sample
+        return type(aside.images), outcomes(metrics)
+
+    assert asyncio.run(asked()) == (seen, {outcome: 2})
 
 
 @pytest.mark.parametrize("images", [1, 50])

@@ -86,7 +86,7 @@ class _Process:
     async def _live(self, facts: TeacherFacts) -> None:
         """From the start of the process to its end."""
         pipe = asyncio.subprocess.PIPE
-        try:
+        try:  # in no session of its own: Linux may share the cores between sessions first, whatever their priorities
             process = await asyncio.create_subprocess_exec(*COMMAND, stdin=pipe, stdout=pipe)
             try:
                 _yield_to_everybody(process.pid)
@@ -98,24 +98,26 @@ class _Process:
             finally:
                 with suppress(ProcessLookupError):
                     process.kill()
-                await process.wait()
-        except (OSError, asyncio.IncompleteReadError) as error:
-            log.error("%s has ended, the next one begins in %g s at the soonest: %s", self._name, PAUSE, error)
+                status = await process.wait()
+            log.error("%s has ended with status %d; samples are dropped for %g s", self._name, status, PAUSE)
+        except OSError as error:
+            log.error("%s does not start: %s; samples are dropped for %g s", self._name, error, PAUSE)
         finally:
             self._end()
 
     async def _hear(self, stdout: asyncio.StreamReader) -> None:
-        """Hands on its answers. Raises IncompleteReadError at its end."""
-        while True:
-            (rows,) = ROWS.unpack(await stdout.readexactly(ROWS.size))
-            data = await stdout.readexactly(rows * self._classes * np.float32().nbytes)
-            answer = self._asked.popleft()
-            if answer.done():
-                continue  # nobody waits for it any more
-            if rows:
-                answer.set_result(np.frombuffer(data, np.float32).reshape(rows, self._classes))
-            else:
-                answer.set_exception(BadImage("not an image for the teacher"))
+        """Hands on its answers, until it ends."""
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                (rows,) = ROWS.unpack(await stdout.readexactly(ROWS.size))
+                data = await stdout.readexactly(rows * self._classes * np.float32().nbytes)
+                answer = self._asked.popleft()
+                if answer.done():
+                    continue  # nobody waits for it any more
+                if rows:
+                    answer.set_result(np.frombuffer(data, np.float32).reshape(rows, self._classes))
+                else:
+                    answer.set_exception(BadImage("not an image for the teacher"))
 
     def _end(self) -> None:
         self.ended = time.monotonic()
