@@ -131,15 +131,15 @@ def test_one_that_is_killed_is_missed_by_those_who_wait_and_after_a_pause_there_
     run(script)
 
 
-def test_it_ends_with_its_model_and_takes_no_other_graph_for_it(run, toolbox) -> None:
-    images = toolbox.random_pixels(1, seed=3)
+def test_it_ends_with_its_model_and_takes_no_other_graph_for_it(run, toolbox, repository: Path) -> None:
+    images, other = toolbox.random_pixels(1, seed=3), (repository / "student/1/model.onnx").read_bytes()
 
     async def script(background: Background, teacher: LoadedModel) -> None:
         await background.scores(teacher, images)
         teacher.retired = True
         await background.let_go()
         assert children() == []
-        teacher.bundle.graph.write_bytes(b"another one")
+        teacher.bundle.graph.write_bytes(other)
         with pytest.raises(Unavailable):
             await background.scores(teacher, images)
 
