@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pupil_client.verbs import Verbs
+from pupil_client.watch_view import show_watch
 
 if TYPE_CHECKING:
-    from pupil_client import Client, Prediction, Watch
+    from pupil_client import Client, Prediction
 
 MODEL_HELP = "Name, name/version or name@alias."
 Decorated = Callable[..., Any]
@@ -132,7 +133,7 @@ def compare(
         raise click.UsageError("--every looks again at what --watch shows; give both")
     with connected(server, timeout, tls_ca) as client:
         if watch:
-            _show_watch(client, student, every, as_json)
+            show_watch(client, student, every, as_json)
         else:
             _compare(client, images, student, teacher, as_json)
 
@@ -229,32 +230,7 @@ def watch(
     with connected(server, timeout, tls_ca) as client:
         if reset:
             client.reset_watch(model)
-        _show_watch(client, model, every, as_json)
-
-
-def _show_watch(client: "Client", student: str, every: float | None, as_json: bool) -> None:
-    """Once, or every so many seconds."""
-    import time
-    from dataclasses import asdict
-
-    while True:
-        found = client.watch(student)
-        click.echo(json.dumps(asdict(found), ensure_ascii=False) if as_json else _watched(found))
-        if not every:
-            return
-        time.sleep(every)
-
-
-def _watched(found: "Watch") -> str:
-    """Each on a line of its own: what was compared, what was counted, what is the matter."""
-    low, high = found.disagreement
-    lines = [f"{found.model}/{found.version}: its teacher differs on {found.disagreed:,} of {found.compared:,} images, "
-             f"a rate of {low:.2%} to {high:.2%}; mean KL {found.mean_kl:.4f}"]  # fmt: skip
-    if found.evidence:
-        kinds = ", ".join(f"{kind} {evidence:+.1f}" for kind, evidence in found.evidence.items())
-        lines.append(f"evidence that {found.images:,} images are not like the calibration set: {kinds}")
-    lines += [f"ALARM: {alarm}" for alarm in found.alarms]
-    return "\n".join([*lines, *([f"certificates have lapsed: {found.lapsed}"] if found.lapsed else [])])
+        show_watch(client, model, every, as_json)
 
 
 @contextmanager

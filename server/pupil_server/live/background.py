@@ -22,7 +22,7 @@ from pupil_server.model import LoadedModel
 log = logging.getLogger("pupil.live")
 
 COMMAND = (sys.executable, "-P", "-m", "pupil_server.live.teacher_process")
-TOGETHER = 4  # images: larger batches are no faster on one core, and their pixels would hold up the loop on their way
+TOGETHER = 4  # images of one run: the pixels of many would hold up the loop on their way
 MOST_ASKED = 16  # batches that a process has not answered, with those for which nobody waits any more
 PAUSE = 60.0  # seconds before a process that ended is started anew
 

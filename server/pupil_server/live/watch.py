@@ -109,9 +109,9 @@ class Watches:
             await asyncio.to_thread(write_state, self._settings.watch_state, dict(self._known))
 
     async def close(self) -> None:
-        await self.save()  # first of all: a teacher may hang
         if self._shadow:
             await self._shadow.close()
+        await self.save()
 
     def _let_go(self) -> None:
         """Of unloaded students only the numbers stay, and of many only those of the last."""
