@@ -1,4 +1,4 @@
-"""What benchmarks/serving.py serves: two nets as bundles, and the barest server on grpcio in front of the smaller one.
+"""What benchmarks/serving.py and shadow.py serve: nets as bundles, and the barest server on grpcio in front of one.
 
 python benchmarks/serving_models.py GRAPH serves it, and prints a line of JSON with its address.
 """
@@ -21,14 +21,14 @@ from pupil_export.repository import write_bundle
 from pupil_proto.oip.v2 import infer_pb2 as oip
 from pupil_proto.v1 import inference_pb2 as pb
 
-SMALL, LARGE = (28, 28, 1), (224, 224, 3)
+SMALL, MEDIUM, LARGE = (28, 28, 1), (32, 32, 3), (224, 224, 3)
 WIDTHS = {SMALL: (8, 16), LARGE: (16, 32, 64, 128, 256)}  # of convolutions, each of which halves the sides
-CLASSES = {SMALL: 10, LARGE: 1000}
+CLASSES = {SMALL: 10, MEDIUM: 10, LARGE: 1000}
 KINDS = {"UINT8": np.uint8, "FP32": np.float32}
 
 
-def net(shape: tuple[int, int, int]) -> bytes:
-    """A convolutional net of the size that distillation leaves: 0.3 million multiplications, or 60."""
+def net(shape: tuple[int, int, int], widths: tuple[int, ...], *, stride: int = 2) -> bytes:
+    """A convolutional net. Those of WIDTHS are what distillation leaves: 0.3 million multiplications, or 60."""
     random, nodes, constants = np.random.default_rng(0), [], []
 
     def weights(name: str, *sides: int) -> str:
@@ -39,9 +39,9 @@ def net(shape: tuple[int, int, int]) -> bytes:
     nodes.append(helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT))
     nodes.append(helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]))
     last, channels = "planes", shape[2]
-    for layer, width in enumerate(WIDTHS[shape]):
+    for layer, width in enumerate(widths):
         kernel = weights(f"kernel{layer}", width, channels, 3, 3)
-        window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+        window = {"kernel_shape": [3, 3], "strides": [stride, stride], "pads": [1, 1, 1, 1]}
         nodes.append(helper.make_node("Conv", [last, kernel], [f"conv{layer}"], **window))
         nodes.append(helper.make_node("Relu", [f"conv{layer}"], [f"relu{layer}"]))
         last, channels = f"relu{layer}", width
@@ -56,9 +56,11 @@ def net(shape: tuple[int, int, int]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def bundle(repository: Path, name: str, shape: tuple[int, int, int]) -> Path:
-    """The net as a bundle that `pupil serve` takes; returns its graph."""
-    graph, white = net(shape), io.BytesIO()
+def bundle(
+    repository: Path, name: str, shape: tuple[int, int, int], graph: bytes = b"", teacher: str | None = None
+) -> Path:
+    """A net as a bundle that `pupil serve` takes; returns its graph."""
+    graph, white = graph or net(shape, WIDTHS[shape]), io.BytesIO()
     Image.new("RGB" if shape[2] == 3 else "L", shape[:2], "white").save(white, "PNG")
     scores = session(graph).run(["scores"], {"images": np.full((1, *shape), 255, np.uint8)})[0][0].tolist()
     files = {
@@ -78,6 +80,7 @@ def bundle(repository: Path, name: str, shape: tuple[int, int, int]) -> Path:
         "resize": {"shortest_side": round(shape[0] * 8 / 7), "crop": "center", "interpolation": "bilinear"},
         "precision": "fp32",
         "temperature": 1.0,
+        "teacher": {"name": teacher, "version": 1, "fingerprint": None} if teacher else None,
         "certificates": [],
         "files": {file: sha256(content) for file, content in files.items()},
     }

@@ -27,9 +27,13 @@ def linear_weights(seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(0, 0.05, (HEIGHT * WIDTH * CHANNELS, len(CLASSES))).astype(np.float32)
 
 
+def linear_logits(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.float64]:
+    return pixels.reshape(len(pixels), -1).astype(np.float64) / 255 @ linear_weights(seed).astype(np.float64)
+
+
 def linear_scores(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.float64]:
     """The scores (N, K) that a bundle written with this seed must give, worked out without ONNX."""
-    logits = pixels.reshape(len(pixels), -1).astype(np.float64) / 255 @ linear_weights(seed).astype(np.float64)
+    logits = linear_logits(pixels, seed)
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exp / exp.sum(axis=1, keepdims=True)
 
@@ -183,6 +187,7 @@ class Toolbox:
 
     height, width, channels, classes = HEIGHT, WIDTH, CHANNELS, CLASSES
     files_no_larger_than = staticmethod(files_no_larger_than)
+    linear_logits = staticmethod(linear_logits)
     linear_scores = staticmethod(linear_scores)
     png = staticmethod(png)
     random_pixels = staticmethod(random_pixels)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax
 
 from pupil_export.answers import Answers, OnnxModel
 from pupil_export.splits import labels_of
@@ -46,6 +46,7 @@ def calibration_answers(model: OnnxModel, calibration: ImageSet, pool: ImageSet 
         "sha256": calibration.sha256,
         "confidence": answers.confidence.tolist(),
         "predicted": answers.predicted.tolist(),
+        "energy": logsumexp(answers.logits.astype(np.float64), axis=1).tolist(),
         "label": labels_of(calibration).tolist(),
         "brightness": [float(image.mean()) / 255 for image in looked_at],
         "contrast": [float(image.std()) / 255 for image in looked_at],

@@ -105,7 +105,8 @@ class Golden:
 class CalibrationSet:
     """Which images a calibration was made of, the class that the graph gave each (N,), and the right one (N,).
 
-    Brightness and contrast are the mean and standard deviation of each image's pixels, from 0 to 1 (N,).
+    Brightness and contrast are the mean and standard deviation of each image's pixels, from 0 to 1 (N,); energy is
+    log Σ exp of its logits (N,).
     """
 
     sha256: str
@@ -113,6 +114,7 @@ class CalibrationSet:
     label: NDArray[np.int64]
     brightness: NDArray[np.float64] | None
     contrast: NDArray[np.float64] | None
+    energy: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -223,8 +225,8 @@ def _read_calibration(file: Path) -> tuple[Calibration, CalibrationSet]:
     if predicted.shape != label.shape:  # numpy would compare one label with every image
         raise ValueError(f"{predicted.shape} predictions and {label.shape} labels")
     confidence, grid = (np.array(raw[key], dtype=np.float64) for key in ("confidence", "grid"))
-    brightness, contrast = (_of_each_image(raw, key, len(label)) for key in ("brightness", "contrast"))
-    images = CalibrationSet(str(raw["sha256"]), predicted, label, brightness, contrast)
+    told = (_of_each_image(raw, key, len(label)) for key in ("brightness", "contrast", "energy"))
+    images = CalibrationSet(str(raw["sha256"]), predicted, label, *told)
     return Calibration(confidence, predicted == label, grid), images
 
 

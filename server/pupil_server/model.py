@@ -19,6 +19,7 @@ from pupil_server.errors import BadImage, BadRequest, NoCertificate, NotFound, U
 from pupil_server.loading import Prepared
 from pupil_server.metrics import Metrics
 from pupil_server.priority import Priority
+from pupil_server.session import Outputs
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.statistics import Statistics
 from pupil_server.watchdog import Watchdog
@@ -44,7 +45,7 @@ class LoadedModel:
         self.max_batch = self.facts.largest_batch(settings.max_batch)
         self.retired = False
         self.lapsed = ""  # why its certificates hold no more
-        self.watch: Callable[[NDArray[np.uint8], Sequence[bytes], NDArray[np.float32]], None] | None = None
+        self.watch: Callable[[NDArray[np.uint8], Sequence[bytes], Outputs], None] | None = None
         self.statistics: Statistics = beside.statistics if beside else Statistics()
         self._holders = 0
         self._let_go = asyncio.Event()
@@ -219,7 +220,7 @@ class LoadedModel:
         """The answer, of which the watch hears where somebody waits for it: a pool is no traffic."""
         answer = await self._submit(pixels, call, arrived)
         if self.watch and call.priority is Priority.INTERACTIVE:
-            self.watch(pixels, files, answer.outputs.scores)
+            self.watch(pixels, files, answer.outputs)
         return answer
 
     async def _submit(self, pixels: NDArray[np.uint8], call: Call, arrived: float) -> Answer:

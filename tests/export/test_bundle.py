@@ -125,6 +125,7 @@ def test_calibration_json_holds_the_graphs_answers_and_a_grid_from_the_pool(
     assert said["label"] == labels.tolist()
     assert said["predicted"] == answers.predicted.tolist()
     np.testing.assert_allclose(said["confidence"], answers.confidence, atol=1e-6)
+    np.testing.assert_allclose(np.exp(said["energy"]), np.exp(answers.logits).sum(axis=1), rtol=1e-4)
     np.testing.assert_allclose(said["brightness"], pixels.mean(axis=(1, 2, 3)) / 255)
     np.testing.assert_allclose(said["contrast"], pixels.std(axis=(1, 2, 3)) / 255)
     assert said["grid_from"] == "pool"

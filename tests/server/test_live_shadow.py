@@ -2,14 +2,17 @@
 
 import asyncio
 import random
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pupil_server.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable
+from pupil_server.images import Limits
 from pupil_server.live.agreement import Agreement
+from pupil_server.live.background import Background
 from pupil_server.live.shadow import MOST_WAITING, Sample, Shadow
 from pupil_server.metrics import Metrics
 from pupil_server.priority import Priority
@@ -19,9 +22,10 @@ STUDENT = SimpleNamespace(facts=SimpleNamespace(teacher=SimpleNamespace(name="te
 
 
 class Teacher:
-    """Says what `answer` does; remembers who asked."""
+    """On a GPU. Says what `answer` does; remembers who asked."""
 
     facts = SimpleNamespace(classes=CLASSES)
+    session = SimpleNamespace(device="cuda")
 
     def __init__(self, answer) -> None:
         self.calls, self.images, self._answer = [], 0, answer
@@ -50,7 +54,7 @@ def shadow_of(teacher: Teacher, share: float = 1.0) -> tuple[Shadow, Metrics]:
         yield teacher
 
     metrics = Metrics()
-    return Shadow(share, use, metrics), metrics
+    return Shadow(share, use, Background(Limits(1_000_000, 1_000_000)), metrics), metrics
 
 
 def outcomes(metrics: Metrics) -> dict[str, float]:
@@ -120,6 +124,39 @@ def test_samples_beyond_those_that_a_slow_teacher_has_are_dropped_at_once() -> N
         return asked, found
 
     assert asyncio.run(asked()) == (MOST_WAITING, {"full": 10})
+
+
+@pytest.mark.parametrize(
+    ("alike", "files", "seen", "outcome"),
+    [
+        (True, [b"1", b"2"], np.ndarray, "compared"),
+        (False, [b"1", b"2"], list, "compared"),
+        (False, [], type(None), "unlike"),
+    ],
+)
+def test_a_teacher_on_the_cpu_sees_the_pixels_where_it_can_or_else_the_files(
+    alike: bool, files: list[bytes], seen: type, outcome: str
+) -> None:
+    class Aside:
+        images = None
+
+        async def scores(self, model, images):
+            self.images = images
+            return sample(len(images)).scores
+
+        async def close(self) -> None: ...
+
+    async def asked():
+        teacher, aside, metrics = Teacher(agrees), Aside(), Metrics()
+        teacher.session = SimpleNamespace(device="cpu")
+        teacher.sees_like = lambda student: alike
+        shadow = Shadow(1.0, lambda spec: nullcontext(teacher), aside, metrics)
+        shadow.saw(STUDENT, replace(sample(2), files=files), heard)
+        await all_done()
+        assert teacher.calls == []  # its own callers do not wait for the sample
+        return type(aside.images), outcomes(metrics)
+
+    assert asyncio.run(asked()) == (seen, {outcome: 2})
 
 
 @pytest.mark.parametrize("images", [1, 50])

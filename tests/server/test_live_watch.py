@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import re
 import signal
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -33,6 +36,7 @@ def repository(tmp_path: Path, toolbox) -> Path:
     said = json.loads((student / "calibration.json").read_text())
     said |= {"confidence": scores.max(axis=1).tolist(), "predicted": scores.argmax(axis=1).tolist()}
     said |= {"label": said["predicted"], "brightness": (flat.mean(axis=1) / 255).tolist()}
+    said |= {"energy": np.log(np.exp(toolbox.linear_logits(images, STUDENT)).sum(axis=1)).tolist()}
     said |= {"contrast": (flat.std(axis=1) / 255).tolist()}
     (student / "calibration.json").write_text(json.dumps(said))
     toolbox.seal(student, json.loads((student / "bundle.json").read_text()))
@@ -88,20 +92,13 @@ def test_a_share_of_the_images_is_drawn_whatever_the_size_of_a_request(start, co
         stubs = connect(server.address)
         for some in np.split(images, 40):
             classify(stubs, some)
-        becomes(lambda: watch(stubs).compared > 100)
-        assert 140 < settled(stubs, becomes) < 260  # 4.5 standard deviations
+        becomes(lambda: drawn(server) > 140)
+        assert drawn(server) < 260  # 4.5 standard deviations
 
 
-def settled(stubs, becomes) -> int:
-    """How many were compared, once there are no more."""
-    seen = [-1]
-
-    def still() -> bool:
-        seen.append(watch(stubs).compared)
-        return seen[-1] == seen[-2]
-
-    becomes(still)
-    return seen[-1]
+def drawn(server) -> float:
+    """Images of the sample, whatever came of them."""
+    return sum(map(float, re.findall(r"^pupil_shadow_images_total{.*} (.*)$", metrics(server), re.MULTILINE)))
 
 
 def test_what_a_pool_or_a_comparison_asks_is_no_traffic(start, connect, toolbox, becomes) -> None:
@@ -217,7 +214,7 @@ def test_the_client_and_the_command_show_the_watch(start, toolbox, becomes) -> N
         client.classify(list(toolbox.random_pixels(80, seed=8)), model="student")
         becomes(lambda: client.watch("student").compared == 80)
         found = client.watch("student")
-        assert list(found.evidence) == ["brightness", "classes", "confidence", "contrast"]
+        assert list(found.evidence) == ["brightness", "classes", "confidence", "contrast", "energy"]
         assert found.alarms == ("agreement",)
         shown = CliRunner().invoke(main, ["models", "watch", "student", "--server", server.address]).stdout
         assert f"its teacher differs on {found.disagreed} of 80 images, a rate of " in shown
@@ -232,6 +229,35 @@ def test_the_client_and_the_command_show_the_watch(start, toolbox, becomes) -> N
                 return await client.reset_watch("student"), await client.watch("student")
 
         assert [each.images for each in asyncio.run(asked())] == [0, 0]
+
+
+def test_compare_shows_the_running_picture_again_and_again(start, toolbox, becomes) -> None:
+    command = [sys.executable, "-m", "pupil_client", "compare", "--watch", "--every", "0.1", "--json"]
+    with start("--shadow", "1") as server, Client(server.address) as client:
+        asked = [*command, "--student", "student", "--server", server.address]
+        with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None
+            try:
+                assert json.loads(running.stdout.readline())["compared"] == 0
+                client.classify(list(toolbox.random_pixels(3, seed=8)), model="student")
+                becomes(lambda: json.loads(running.stdout.readline())["compared"] == 3)
+            finally:
+                running.kill()
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ([], "give IMAGEs, or --watch"),
+        ([__file__, "--watch"], "give IMAGEs, or --watch"),
+        (["--watch", "--teacher", "teacher"], "leave out --teacher"),
+        ([__file__, "--every", "1"], "give both"),
+    ],
+)
+def test_compare_takes_images_or_the_watch(asked: list[str], told: str) -> None:
+    answer = CliRunner().invoke(main, ["compare", "--student", "student", *asked])
+    assert answer.exit_code == 2
+    assert told in answer.stderr
 
 
 def test_an_unloaded_student_takes_its_alarms_out_of_the_metrics(start, connect, toolbox, becomes) -> None:

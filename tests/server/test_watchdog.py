@@ -164,6 +164,8 @@ def test_a_teacher_that_hangs_costs_the_student_in_whose_shadow_it_works_no_answ
         for _ in range(20):
             assert stubs.inference.Classify(request(POISON), timeout=PATIENCE).predictions
         assert 'pupil_shadow_images_total{outcome="full"}' in metrics(server.http)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(timeout=PATIENCE) == 0  # nor does it keep the server from ending
 
 
 def test_a_teacher_that_hangs_costs_a_cascade_no_answer_but_its_promise(

@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pupil_client.verbs import Verbs
+from pupil_client.watch_view import show_watch
 
 if TYPE_CHECKING:
-    from pupil_client import Client, Prediction, Watch
+    from pupil_client import Client, Prediction
 
 MODEL_HELP = "Name, name/version or name@alias."
 Decorated = Callable[..., Any]
 
-IMAGES = click.argument(
-    "images",
-    nargs=-1,
-    required=True,
-    metavar="IMAGE…",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-)
+IMAGE = click.Path(exists=True, dir_okay=False, path_type=Path)
+EVERY = click.option("--every", type=click.FloatRange(0.1), metavar="SECONDS", help="Look again, until interrupted.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
@@ -62,7 +58,7 @@ def _identity(option: str, name: str, kind: Any, text: str, **more: Any) -> Deco
 
 
 @click.command(epilog="\b\nExample:\n  pupil classify cat.jpg --model student --top-k 3 --cascade 0.01")
-@IMAGES
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE…", type=IMAGE)
 @click.option("--model", required=True, help=MODEL_HELP)
 @click.option("--top-k", default=3, show_default=True, type=click.IntRange(min=1), help="Classes an image.")
 @click.option(
@@ -110,30 +106,47 @@ def classify(
 
 
 @click.command(epilog="\b\nExample:\n  pupil compare cat.jpg dog.jpg --student student --teacher teacher/1")
-@IMAGES
+@click.argument("images", nargs=-1, metavar="IMAGE…", type=IMAGE)
 @click.option("--student", required=True, help=MODEL_HELP)
 @click.option("--teacher", help=f"{MODEL_HELP}  [default: the one that the student's bundle names]")
+@click.option("--watch", is_flag=True, help="Instead of IMAGEs: what was seen of the student's traffic so far.")
+@EVERY
 @AS_JSON
 @asks_a_server
 def compare(
     images: tuple[Path, ...],
     student: str,
     teacher: str | None,
+    watch: bool,
+    every: float | None,
     as_json: bool,
     server: str,
     timeout: float,
     tls_ca: Path | None,
 ) -> None:
-    """Student and teacher on each IMAGE, and how far apart they are."""
-    agreed = 0
+    """Student and teacher on each IMAGE, or with --watch on the student's traffic, and how far apart they are."""
+    if watch == bool(images):
+        raise click.UsageError("give IMAGEs, or --watch")
+    if watch and teacher:
+        raise click.UsageError("--watch knows the teacher that the student's bundle names; leave out --teacher")
+    if every and not watch:
+        raise click.UsageError("--every looks again at what --watch shows; give both")
     with connected(server, timeout, tls_ca) as client:
-        for path in images:
-            with _naming(path):
-                found = client.compare(path, student=student, teacher=teacher, top_k=1)
-            agreed += found.agree
-            sides = f"student {_ranking(found.student)}; teacher {_ranking(found.teacher)}"
-            verdict = "agree" if found.agree else "differ"
-            click.echo(_json_line(path, found) if as_json else f"{path}: {sides}; {verdict}, KL {found.kl:.4f}")
+        if watch:
+            show_watch(client, student, every, as_json)
+        else:
+            _compare(client, images, student, teacher, as_json)
+
+
+def _compare(client: "Client", images: tuple[Path, ...], student: str, teacher: str | None, as_json: bool) -> None:
+    agreed = 0
+    for path in images:
+        with _naming(path):
+            found = client.compare(path, student=student, teacher=teacher, top_k=1)
+        agreed += found.agree
+        sides = f"student {_ranking(found.student)}; teacher {_ranking(found.teacher)}"
+        verdict = "agree" if found.agree else "differ"
+        click.echo(_json_line(path, found) if as_json else f"{path}: {sides}; {verdict}, KL {found.kl:.4f}")
     click.echo(f"they agree on {agreed} of {len(images)} images", err=True)
 
 
@@ -206,7 +219,7 @@ def alias(
 
 @models.command(epilog="\b\nExample:\n  pupil models watch student --every 5")
 @click.argument("model")
-@click.option("--every", type=click.FloatRange(0.1), metavar="SECONDS", help="Look again, until interrupted.")
+@EVERY
 @click.option("--reset", is_flag=True, help="Forget what was seen, and the alarms, first.")
 @AS_JSON
 @asks_a_server
@@ -214,28 +227,10 @@ def watch(
     model: str, every: float | None, reset: bool, as_json: bool, server: str, timeout: float, tls_ca: Path | None
 ) -> None:
     """What was seen of the traffic of MODEL, a student: how its teacher would differ, and what has changed."""
-    import time
-    from dataclasses import asdict
-
     with connected(server, timeout, tls_ca) as client:
-        found = client.reset_watch(model) if reset else client.watch(model)
-        click.echo(json.dumps(asdict(found), ensure_ascii=False) if as_json else _watched(found))
-        while every:
-            time.sleep(every)
-            found = client.watch(model)
-            click.echo(json.dumps(asdict(found), ensure_ascii=False) if as_json else _watched(found))
-
-
-def _watched(found: "Watch") -> str:
-    """Each on a line of its own: what was compared, what was counted, what is the matter."""
-    low, high = found.disagreement
-    lines = [f"{found.model}/{found.version}: its teacher differs on {found.disagreed:,} of {found.compared:,} images, "
-             f"a rate of {low:.2%} to {high:.2%}; mean KL {found.mean_kl:.4f}"]  # fmt: skip
-    if found.evidence:
-        kinds = ", ".join(f"{kind} {evidence:+.1f}" for kind, evidence in found.evidence.items())
-        lines.append(f"evidence that {found.images:,} images are not like the calibration set: {kinds}")
-    lines += [f"ALARM: {alarm}" for alarm in found.alarms]
-    return "\n".join([*lines, *([f"certificates have lapsed: {found.lapsed}"] if found.lapsed else [])])
+        if reset:
+            client.reset_watch(model)
+        show_watch(client, model, every, as_json)
 
 
 @contextmanager

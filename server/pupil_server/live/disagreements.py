@@ -19,6 +19,7 @@ from pupil_server.model import LoadedModel
 log = logging.getLogger("pupil.live")
 
 MOST_ROWS = 10_000  # of one student
+MOST_STUDENTS = 16  # of whom it is in memory what is kept
 MOST_IMAGE_BYTES = 1_000_000_000  # of all pictures together
 
 
@@ -43,6 +44,8 @@ class Disagreements:
             with self._one_at_a_time:
                 if file not in self._known:
                     self._known[file] = _sha256s(file)
+                    for oldest in list(self._known)[:-MOST_STUDENTS]:
+                        del self._known[oldest]
                 for place in places:
                     self._keep(file, self._known[file], student, sample, place, teacher[place])
         except (OSError, LookupError, TypeError, ValueError) as error:  # the latter of lines that are not ours

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from pupil_server.bundle import Bundle
 from pupil_server.live.stream import Numbers, Stream
+from pupil_server.session import Outputs
 
 LEVEL = 0.05  # the chance of a false alarm over the whole life of a stream, shared by all kinds
 BINS = 10  # of equal mass among the calibration images
@@ -19,7 +21,7 @@ ENOUGH = 56  # rows and columns: of a larger image so many are looked at, as at 
 
 
 class Drift:
-    """Counts by kind: predicted classes, and confidence, brightness and contrast in bins."""
+    """Counts by kind: predicted classes, and confidence, energy, brightness and contrast in bins."""
 
     def __init__(self, bundle: Bundle) -> None:
         classes = len(bundle.facts.classes)
@@ -30,19 +32,19 @@ class Drift:
             self._edges[kind] = np.unique(cuts)
             self.streams[kind] = Stream(self._binned(kind, values))
         self.alarms: set[str] = set()
-        self._held: list[tuple[NDArray[np.uint8], NDArray[np.float32]]] = []
+        self._held: list[tuple[NDArray[np.uint8], Outputs]] = []
         self._held_images = self._held_bytes = 0
 
     @property
     def images(self) -> int:
         return max((stream.images for stream in self.streams.values()), default=0)
 
-    def add(self, pixels: NDArray[np.uint8], scores: NDArray[np.float32]) -> bool:
-        """Images (N, H, W, C) with their scores (N, K). They are counted some at a time; says whether now is one."""
+    def add(self, pixels: NDArray[np.uint8], outputs: Outputs) -> bool:
+        """Images (N, H, W, C) and what the model says. They are counted some at a time; says whether now is one."""
         if not self.streams:
             return False
         enough = looked_at(pixels)
-        self._held.append((enough, scores))
+        self._held.append((enough, outputs))
         self._held_images += len(pixels)
         self._held_bytes += enough.nbytes
         if self._held_images < MOST_HELD and self._held_bytes < MOST_HELD_BYTES:
@@ -54,9 +56,10 @@ class Drift:
         """Counts what is held."""
         if not self._held:
             return
-        pixels, scores = (np.concatenate(each) for each in zip(*self._held, strict=True))
+        pixels = np.concatenate([pixels for pixels, _ in self._held])
+        outputs = Outputs(*map(np.concatenate, zip(*(outputs for _, outputs in self._held), strict=True)))
         self._held, self._held_images, self._held_bytes = [], 0, 0
-        for kind, values in features(pixels, scores).items():
+        for kind, values in numbers(pixels, outputs).items():
             if kind in self.streams:
                 self.streams[kind].add(self._binned(kind, values))
         enough = math.log(len(self.streams) / LEVEL)
@@ -89,12 +92,17 @@ def looked_at(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[:, ::step, ::step])
 
 
-def features(pixels: NDArray[np.uint8], scores: NDArray[np.float32]) -> dict[str, Numbers]:
-    """One number an image (N,) of each kind, from images (N, H, W, C) and their scores (N, K)."""
+def numbers(pixels: NDArray[np.uint8], outputs: Outputs) -> dict[str, Numbers]:
+    """One number an image (N,) of each kind, from images (N, H, W, C) and what the model says of them.
+
+    The energy (Liu et al. 2020) is what the last layer makes of its features and the scores do not tell: how strongly
+    all classes together are spoken for.
+    """
     flat = pixels.reshape(len(pixels), -1)
     return {
-        "classes": scores.argmax(axis=1).astype(np.float64),
-        "confidence": scores.max(axis=1).astype(np.float64),
+        "classes": outputs.scores.argmax(axis=1).astype(np.float64),
+        "confidence": outputs.scores.max(axis=1).astype(np.float64),
+        "energy": logsumexp(outputs.logits.astype(np.float64), axis=1),
         "brightness": flat.mean(axis=1) / 255,
         "contrast": flat.std(axis=1) / 255,
     }
@@ -105,6 +113,6 @@ def _reference(bundle: Bundle) -> dict[str, Numbers]:
     images, calibration = bundle.calibration_set, bundle.calibration
     if images is None or calibration is None or not calibration.images:
         return {}
-    told = {"brightness": images.brightness, "contrast": images.contrast}
+    told = {"brightness": images.brightness, "contrast": images.contrast, "energy": images.energy}
     known = {kind: values for kind, values in told.items() if values is not None}
     return {"classes": images.predicted.astype(np.float64), "confidence": calibration.confidence, **known}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pupil_proto.v1.inference_pb2 import Images, ModelSpec
 from pupil_server.call import Call
 from pupil_server.errors import DeadlineExceeded, NotFound, Overloaded, PupilError, Unavailable
+from pupil_server.live.background import Background
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
 from pupil_server.priority import Priority
@@ -40,9 +41,10 @@ class Sample:
 class Shadow:
     """Draws every image with the same chance, whatever it shows: else the rates would not be those of the traffic."""
 
-    def __init__(self, share: float, use: Use, metrics: Metrics) -> None:
+    def __init__(self, share: float, use: Use, background: Background, metrics: Metrics) -> None:
         self._share = share
         self._use = use
+        self._background = background
         self._metrics = metrics
         self._waiting: set[asyncio.Task[None]] = set()
         self._draw = random.Random()
@@ -61,18 +63,23 @@ class Shadow:
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
+    async def let_go(self) -> None:
+        """Of unloaded teachers."""
+        await self._background.let_go()
+
     async def close(self) -> None:
         """Gives up what is still with a teacher."""
         for task in self._waiting:
             task.cancel()
         await asyncio.gather(*self._waiting, return_exceptions=True)
+        await self._background.close()
 
     async def _ask(self, student: LoadedModel, sample: Sample, compared: Compared) -> None:
         assert student.facts.teacher is not None  # only such students are watched
         outcome = "compared"
         try:
             with self._use(ModelSpec(name=student.facts.teacher.name)) as teacher:
-                scores = await _scores(student, teacher, sample)
+                scores = await self._scores(student, teacher, sample)
                 if scores is None:
                     outcome = "unlike"
                 else:
@@ -84,14 +91,14 @@ class Shadow:
             log.exception("%s was not compared with its teacher", student)
         self._metrics.shadow_images.labels(outcome).inc(len(sample.scores))
 
-
-async def _scores(student: LoadedModel, teacher: LoadedModel, sample: Sample) -> NDArray[np.float32] | None:
-    """What the teacher says at bulk priority; None where it has other classes, or wants pixels that nobody has."""
-    call = Call("shadow", time.monotonic() + PATIENCE, priority=Priority.BULK)
-    if teacher.facts.classes != student.facts.classes:
-        return None
-    if teacher.sees_like(student):
-        return (await teacher.predict_pixels(sample.pixels, call)).outputs.scores
-    if sample.files:
-        return (await teacher.predict(Images(encoded=sample.files), call)).outputs.scores
-    return None
+    async def _scores(self, student: LoadedModel, teacher: LoadedModel, sample: Sample) -> NDArray[np.float32] | None:
+        """What the teacher says; None where it has other classes, or wants pixels that nobody has."""
+        alike = teacher.sees_like(student)
+        if teacher.facts.classes != student.facts.classes or not (alike or sample.files):
+            return None
+        async with Call("shadow", time.monotonic() + PATIENCE, priority=Priority.BULK).limited() as call:
+            if teacher.session.device == "cpu":
+                return await self._background.scores(teacher, sample.pixels if alike else list(sample.files))
+            if alike:
+                return (await teacher.predict_pixels(sample.pixels, call)).outputs.scores
+            return (await teacher.predict(Images(encoded=sample.files), call)).outputs.scores

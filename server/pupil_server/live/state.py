@@ -8,7 +8,7 @@ from typing import Any
 
 log = logging.getLogger("pupil.live")
 
-MOST_STUDENTS = 256  # the newest; by fingerprint and precision
+MOST_STUDENTS = 256  # those seen last; by fingerprint and precision
 
 
 def read_state(file: Path) -> dict[str, dict[str, Any]]:
@@ -26,12 +26,19 @@ def read_state(file: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def remember(state: dict[str, dict[str, Any]], student: str, numbers: dict[str, Any]) -> None:
+    """Puts a student's numbers last; of too many students the first ones are forgotten."""
+    state.pop(student, None)
+    state[student] = numbers
+    for oldest in list(state)[:-MOST_STUDENTS]:
+        del state[oldest]
+
+
 def write_state(file: Path, state: dict[str, dict[str, Any]]) -> None:
     """Whole or not at all; what cannot be written is logged, and the file stays as it was."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
-    newest = dict(list(state.items())[-MOST_STUDENTS:])
     try:
-        aside.write_text(json.dumps(newest) + "\n", encoding="utf-8")
+        aside.write_text(json.dumps(state) + "\n", encoding="utf-8")
         aside.replace(file)
     except OSError as error:
         log.warning("%s: the watch cannot be saved (%s)", file, error.strerror)

@@ -11,18 +11,21 @@ from numpy.typing import NDArray
 
 from pupil_server.errors import NotFound
 from pupil_server.live.agreement import Agreement
+from pupil_server.live.background import Background
 from pupil_server.live.disagreements import Disagreements
 from pupil_server.live.drift import Drift
 from pupil_server.live.shadow import Sample, Shadow, Use
-from pupil_server.live.state import read_state, write_state
+from pupil_server.live.state import read_state, remember, write_state
+from pupil_server.loading import limits
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
+from pupil_server.session import Outputs
 from pupil_server.settings import ServerSettings
 
 log = logging.getLogger("pupil.live")
 
 NONSENSE = (ArithmeticError, LookupError, TypeError, ValueError)  # of a state file that somebody else wrote
-KINDS = ("agreement", "brightness", "classes", "confidence", "contrast")
+KINDS = ("agreement", "brightness", "classes", "confidence", "contrast", "energy")
 BOUNDS = ("low", "high")
 
 
@@ -55,7 +58,7 @@ class Watches:
     def __init__(self, settings: ServerSettings, use: Use, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._shadow = Shadow(settings.shadow, use, metrics) if settings.shadow else None
+        self._shadow = Shadow(settings.shadow, use, Background(limits(settings)), metrics) if settings.shadow else None
         folder = settings.keep_disagreements
         self._kept = Disagreements(folder, pictures=settings.keep_images) if folder else None
         self._known = read_state(settings.watch_state) if settings.watch_state else {}
@@ -96,10 +99,13 @@ class Watches:
         return watch
 
     async def save(self) -> None:
-        """Writes the state, where there is a place for it."""
+        """Writes the state, where there is a place for it, and ends what nobody needs any more."""
         self._let_go()
+        if self._shadow:
+            await self._shadow.let_go()
         if self._settings.watch_state:
-            self._known |= {identity: watch.to_dict() for identity, watch in self._watched.items()}
+            for identity, watch in self._watched.items():
+                remember(self._known, identity, watch.to_dict())
             await asyncio.to_thread(write_state, self._settings.watch_state, dict(self._known))
 
     async def close(self) -> None:
@@ -108,22 +114,20 @@ class Watches:
         await self.save()
 
     def _let_go(self) -> None:
-        """Of unloaded students only the numbers stay."""
+        """Of unloaded students only the numbers stay, and of many only those of the last."""
         for identity, watch in list(self._watched.items()):
             if watch.student.retired:
-                self._known[identity] = watch.to_dict()
+                remember(self._known, identity, watch.to_dict())
                 del self._watched[identity]
                 self._hide(watch)
 
-    def _saw(
-        self, watch: Watch, pixels: NDArray[np.uint8], files: Sequence[bytes], scores: NDArray[np.float32]
-    ) -> None:
+    def _saw(self, watch: Watch, pixels: NDArray[np.uint8], files: Sequence[bytes], outputs: Outputs) -> None:
         """A request was answered. Nothing that goes wrong here reaches the caller."""
         try:
-            if self._settings.drift and watch.drift.add(pixels, scores):
+            if self._settings.drift and watch.drift.add(pixels, outputs):
                 self._judge(watch)
             if self._shadow:
-                self._shadow.saw(watch.student, Sample(pixels, files, scores), partial(self._compared, watch))
+                self._shadow.saw(watch.student, Sample(pixels, files, outputs.scores), partial(self._compared, watch))
         except Exception:
             log.exception("%s: the watch missed a request", watch.student)
 
