@@ -15,10 +15,11 @@ ENHANCE_YOUR_CALM = 11
 INITIAL_WINDOW = 4
 ONE, HANG, LARGE, TALK, UNREAD = (f"/test.Echo/{name}" for name in ("One", "Hang", "Large", "Talk", "Unread"))
 ROUNDS = int(os.environ.get("PUPIL_FUZZ_ROUNDS", "150"))
+FIRST = int(os.environ.get("PUPIL_FUZZ_FIRST", "0"))  # seed, so that a longer look goes on where another one ended
 
 
-def run(test) -> None:
-    asyncio.run(asyncio.wait_for(test, 60))
+def run(test, seconds: float = 60) -> None:
+    asyncio.run(asyncio.wait_for(test, seconds))
 
 
 def megabytes() -> float:
@@ -241,16 +242,16 @@ def test_random_frames_never_crash_hang_or_disturb_a_neighbour(tools) -> None:
     async def test() -> None:
         async with tools.lean(stalled=5.0) as lean:
             neighbour = await lean.connect()
-            for seed in range(ROUNDS):
+            for turn, seed in enumerate(range(FIRST, FIRST + ROUNDS)):
                 peer = await lean.connect(hello=seed % 10 > 0)
                 peer.send(*noise(peer, tools, random.Random(seed)))
-                neighbour.ask(2 * seed + 1, ONE, tools.message(str(seed)))
-                assert tools.names((await neighbour.answer(2 * seed + 1)).body) == [str(seed)]
+                neighbour.ask(2 * turn + 1, ONE, tools.message(str(seed)))
+                assert tools.names((await neighbour.answer(2 * turn + 1)).body) == [str(seed)]
                 peer.writer.close()
             await lean.eventually(lambda: len(lean.front.connections) == 1)
             assert lean.front.held.bytes == 0
 
-    run(test())
+    run(test(), 60 + ROUNDS)
 
 
 def noise(peer, tools, fate: random.Random) -> list[bytes]:
