@@ -63,6 +63,7 @@ class LoadedModel:
             name=str(self),
             max_queue_delay=settings.max_queue_delay,
             on_the_loop=self.session.always_returns,
+            clock=time.thread_time if self.session.device == "cpu" else time.perf_counter,
         )
         self._name = AnsweredBy(
             model=self.facts.model,
