@@ -34,7 +34,7 @@ NAMES = {
 def test_an_answer_has_the_bytes_that_the_library_writes(classes, everything):
     for images in (1, 2, 33):
         scores = scores_of(images, len(classes))
-        for top_k in {1, 2, len(classes)}:
+        for top_k in sorted({1, 2, 5, len(classes)}):
             found = predicted(scores, classes, top_k=top_k, everything=everything)
             assert found.SerializeToString() == field_by_field(scores, classes, top_k, everything).SerializeToString()
 
@@ -44,6 +44,18 @@ def test_scores_of_zero_and_equal_scores_are_told_as_they_are(top_k):
     scores = np.array([[0, 0, 0], [0, 1, 0], [0.25, 0.5, 0.5]], np.float32)
     expected = field_by_field(scores, NAMES["short"], top_k, everything=True)
     assert predicted(scores, NAMES["short"], top_k=top_k, everything=True) == expected
+
+
+def test_equal_scores_are_told_in_the_order_of_their_classes_among_few_classes_and_among_many():
+    for classes in (10, 1000):
+        scores = np.zeros((2, classes), np.float32)
+        scores[1, [3, 5, 7, 9]] = 0.25
+        for top_k in (1, 3, 5):
+            found = predictions(scores, tuple(map(str, range(classes))), top_k=top_k, everything=False)
+            assert [[entry.index for entry in each.top] for each in found] == [
+                [0, 1, 2, 3, 4][:top_k],
+                [3, 5, 7, 9, 0][:top_k],
+            ]
 
 
 def test_nothing_asked_means_the_best_class_and_too_many_mean_all_of_them():
