@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_trust import Calibration, Certificate
 
-FEW = 16  # times as many classes as are asked for: then those are few
+FEW = 16  # times as many classes as are asked for, and those are few
 MOST_TOLD = 65_536  # images of a calibration set whose answers travel
 
 GUARANTEES = {
@@ -86,7 +86,7 @@ def _heads(classes: tuple[str, ...]) -> tuple[list[bytes], bytes]:
 
 @functools.lru_cache(maxsize=1024)
 def _head(field: bytes, length: int) -> bytes:
-    """The length's lowest seven bits come first, and each byte but the last has its eighth bit set."""
+    """What stands before `length` bytes: seven bits of that a byte, the lowest first, and one that says more come."""
     rest = []
     while length > 0x7F:
         rest.append(length & 0x7F | 0x80)

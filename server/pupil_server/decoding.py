@@ -39,8 +39,8 @@ class Decoder:
         pixels = np.empty((len(encoded), size.height, size.width, size.channels), np.uint8)
         start = self._start_in_turn if call.priority is Priority.BULK else self._start
         with self._metrics.decode_seconds.time():
-            started = [start(file, row, size, resize, call) for file, row in zip(encoded, pixels, strict=True)]
-            errors = [await started[0]] if len(started) == 1 else await asyncio.gather(*started)
+            files = zip(encoded, pixels, strict=True)
+            errors = await asyncio.gather(*(start(file, row, size, resize, call) for file, row in files))
         broken = {place: error for place, error in enumerate(errors) if error}
         return np.delete(pixels, list(broken), axis=0) if broken else pixels, broken
 
@@ -50,10 +50,8 @@ class Decoder:
     def _start(
         self, file: bytes, row: NDArray[np.uint8], size: InputSize, resize: Resize, call: Call
     ) -> Awaitable[BadImage | None]:
-        """`run_in_executor` would do it with two futures that follow each other; one takes half the time."""
-        done: asyncio.Future[BadImage | None] = asyncio.get_running_loop().create_future()
-        self._threads.submit(self._decode_aside, done, file, row, size, resize, call)
-        return done
+        run = asyncio.get_running_loop().run_in_executor
+        return run(self._threads, self._decode, file, row, size, resize, call)
 
     async def _start_in_turn(
         self, file: bytes, row: NDArray[np.uint8], size: InputSize, resize: Resize, call: Call
@@ -61,39 +59,18 @@ class Decoder:
         async with self._bulk_places:
             return await self._start(file, row, size, resize, call)
 
-    def _decode_aside(
-        self,
-        done: "asyncio.Future[BadImage | None]",
-        file: bytes,
-        row: NDArray[np.uint8],
-        size: InputSize,
-        resize: Resize,
-        call: Call,
-    ) -> None:
-        """In a thread. Nothing is decoded for who has gone."""
-        if done.cancelled():
-            return
-        error: Exception | None = None
+    def _decode(
+        self, file: bytes, row: NDArray[np.uint8], size: InputSize, resize: Resize, call: Call
+    ) -> BadImage | None:
         try:
             call.require_time()
             row[...] = decode(file, size, resize, self._limits)
-        except DeadlineExceeded as late:
+        except DeadlineExceeded:
             self._metrics.expired.labels("decode").inc()
-            error = late
-        except BadImage as bad:
-            error = BadImage(str(bad))  # a new one: this one's trace holds what was made of the file
-        except Exception as ours:
-            error = ours
-        done.get_loop().call_soon_threadsafe(_settle, done, error)
-
-
-def _settle(done: "asyncio.Future[BadImage | None]", error: Exception | None) -> None:
-    if done.cancelled():
-        return
-    if error is None or isinstance(error, BadImage):
-        done.set_result(error)
-    else:
-        done.set_exception(error)
+            raise
+        except BadImage as error:
+            return BadImage(str(error))  # a new one: this one's trace holds what was made of the file
+        return None
 
 
 def count(images: Images) -> int:

@@ -1,5 +1,7 @@
 import asyncio
 import contextlib
+import gc
+import sys
 import threading
 import time
 
@@ -66,9 +68,24 @@ def test_the_pixels_of_readable_files_stay_in_order_and_the_others_say_why_by_th
         assert all("not a JPEG" in str(error) for error in why.values())
 
 
-def test_a_file_of_a_call_that_is_out_of_time_stays_closed() -> None:
-    with pytest.raises(DeadlineExceeded):
-        decoded([b"no image"], in_time(-1))
+@pytest.mark.parametrize("files", [1, 3])
+def test_a_file_of_a_call_that_is_out_of_time_stays_closed_and_is_let_go_at_once(files: int) -> None:
+    file = b"no image" * 100
+
+    async def run() -> None:
+        threads, held = decoder(), sys.getrefcount(file)
+        with contextlib.suppress(DeadlineExceeded):
+            await threads.decode([file] * files, SIZE, RESIZE, in_time(-1))
+            pytest.fail("it was opened")
+        await asyncio.to_thread(threads.close)
+        assert sys.getrefcount(file) == held
+
+    gc.collect()
+    gc.disable()  # a circle would hold the file until somebody looks for circles
+    try:
+        asyncio.run(run())
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("files", [1, 3])
