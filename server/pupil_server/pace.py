@@ -24,9 +24,9 @@ class Size:
         each = (cost + AROUND) / images
         self.batches += 1
         if self.batches == 1:
-            self.usual, self.each = seconds, each
+            self.usual, self.each = cost, each
         share = max(RISE, 1 / self.batches)
-        self.usual += share * (seconds - self.usual)
+        self.usual += share * (cost - self.usual)
         self.each += share * (each - self.each)
         self.quickest = min(seconds, self.quickest + RISE * (seconds - self.quickest))
 
@@ -52,7 +52,7 @@ class Pace:
         return self._sizes[images.bit_length()].quickest
 
     def usual(self, images: int) -> float:
-        """Seconds that a batch takes on average; infinite as long as nothing is known."""
+        """Seconds that a batch costs on average; infinite as long as nothing is known."""
         return self._sizes[images.bit_length()].usual
 
     def best(self, images: int) -> int:
