@@ -1,6 +1,7 @@
 """Scores to the messages that carry them."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_trust import Calibration, Certificate
 
+FEW = 16  # times as many classes as are asked for, and those are few
 MOST_TOLD = 65_536  # images of a calibration set whose answers travel
 
 GUARANTEES = {
@@ -18,35 +20,78 @@ GUARANTEES = {
 }
 
 
-def predictions(
-    scores: NDArray[np.float32],
-    classes: tuple[str, ...],
-    *,
-    top_k: int,
-    everything: bool,
-    new: Callable[[], pb.Prediction] = pb.Prediction,
-) -> list[pb.Prediction]:
-    """One message an image from `scores` (N, K): its `top_k` best classes (0 means 1), best first.
+def predicted(
+    scores: NDArray[np.float32], classes: tuple[str, ...], *, top_k: int, everything: bool
+) -> pb.ClassifyResponse:
+    """A response with one prediction an image from `scores` (N, K): its `top_k` best classes (0 means 1), best first.
 
-    `new` makes each; the `add` of the list that they are meant for spares a copy.
+    Read from bytes that are put together here: made field by field, it takes twice as long.
     """
-    made = []
-    for row, places in enumerate(_best(scores, min(top_k or 1, len(classes)))):
-        prediction = new()
-        if everything:
-            prediction.scores.extend(scores[row].tolist())
-        for place in places:
-            prediction.top.add(label=classes[place], index=place, score=scores.item(row, place))
-        made.append(prediction)
-    return made
+    heads, whole_head = _heads(classes)
+    raw, size = scores.astype("<f4", copy=False).tobytes(), FLOAT * len(classes)
+    starts = range(0, len(raw), size)
+
+    def entry(start: int, place: int) -> bytes:
+        at = start + FLOAT * place
+        return heads[place] + raw[at : at + FLOAT]
+
+    best = _best(scores, min(top_k or 1, len(classes)))
+    if best.ndim == 1:
+        rows = list(map(entry, starts, best.tolist()))
+    else:
+        rows = [
+            b"".join([entry(start, place) for place in places])
+            for start, places in zip(starts, best.tolist(), strict=True)
+        ]
+    if everything:
+        rows = [row + whole_head + raw[start : start + size] for row, start in zip(rows, starts, strict=True)]
+    return pb.ClassifyResponse.FromString(b"".join([_head(PREDICTION, len(row)) + row for row in rows]))
 
 
-def _best(scores: NDArray[np.float32], top_k: int) -> list[list[int]]:
-    """The places of each row's largest scores, largest first; of equal ones the first comes first."""
+def predictions(
+    scores: NDArray[np.float32], classes: tuple[str, ...], *, top_k: int, everything: bool
+) -> Sequence[pb.Prediction]:
+    """The same predictions without the response."""
+    return predicted(scores, classes, top_k=top_k, everything=everything).predictions
+
+
+def _best(scores: NDArray[np.float32], top_k: int) -> NDArray[np.intp]:
+    """The places of each row's largest scores, largest first, of equal ones the first: (N, top_k), or (N,) for one."""
+    best: NDArray[np.intp]
     if top_k == 1:
-        return [[place] for place in scores.argmax(axis=1).tolist()]  # a tenth of the time that sorting takes
-    best: list[list[int]] = (-scores).argsort(axis=1, kind="stable")[:, :top_k].tolist()
+        best = scores.argmax(axis=1)
+    elif top_k * FEW > scores.shape[1]:
+        best = (-scores).argsort(axis=1, kind="stable")[:, :top_k]
+    else:  # sorting a thousand classes for the best five takes fifty times as long as looking for one after the other
+        left, rows = scores.copy(), np.arange(len(scores))
+        best = np.empty((len(scores), top_k), np.intp)
+        for rank in range(top_k):
+            best[:, rank] = left.argmax(axis=1)
+            left[rows, best[:, rank]] = -1
     return best
+
+
+# On the wire a field is its number and kind in one byte, the length of what follows, and that.
+
+PREDICTION, TOP, SCORES = b"\x0a", b"\x0a", b"\x12"  # of ClassifyResponse, and two of Prediction
+FLOAT = 4  # bytes
+
+
+@functools.lru_cache(maxsize=64)
+def _heads(classes: tuple[str, ...]) -> tuple[list[bytes], bytes]:
+    """What stands before the one score of each class in a prediction, and what stands before the scores of all."""
+    bare = [pb.ScoredClass(label=name, index=place, score=1).SerializeToString() for place, name in enumerate(classes)]
+    return [_head(TOP, len(one)) + one[:-FLOAT] for one in bare], _head(SCORES, FLOAT * len(classes))
+
+
+@functools.lru_cache(maxsize=1024)
+def _head(field: bytes, length: int) -> bytes:
+    """What stands before `length` bytes: seven bits of that a byte, the lowest first, and one that says more come."""
+    rest = []
+    while length > 0x7F:
+        rest.append(length & 0x7F | 0x80)
+        length >>= 7
+    return field + bytes([*rest, length])
 
 
 def certificate_message(certificate: Certificate) -> pb.Certificate:

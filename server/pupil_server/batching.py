@@ -52,11 +52,13 @@ class Batcher:
         name: str,
         max_queue_delay: float = 0.0,
         on_the_loop: bool = True,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._predict = predict
         self._max_batch = max_batch
         self._max_queue_delay = max_queue_delay
         self._on_the_loop = on_the_loop  # whether short batches may run there: not those of a model that may hang
+        self._clock = clock  # of what a batch costs: the thread's own where it computes, and does not only wait
         self._observer = observer
         self._queue = Queue()
         self._pace = Pace()
@@ -142,23 +144,23 @@ class Batcher:
                 self._observer.started(work.queue_seconds)
         return Batch(parts)
 
-    def _compute(self, batch: Batch) -> tuple[Outputs | Exception, float]:
-        start = time.perf_counter()
+    def _compute(self, batch: Batch) -> tuple[Outputs | Exception, float, float]:
+        """What came of it, the seconds that it took, and those that it cost."""
+        start, spent = time.perf_counter(), self._clock()
         try:
             pixels = batch.pixels()
             outputs = self._predict(pixels)
             if len(outputs.logits) != len(pixels):
                 raise RuntimeError(f"{len(pixels)} images went into the model, {len(outputs.logits)} answers came out")
         except Exception as error:  # whatever went wrong, everyone in the batch hears it, and the next one runs
-            return error, 0.0
-        return outputs, time.perf_counter() - start
+            return error, 0.0, 0.0
+        return outputs, time.perf_counter() - start, self._clock() - spent
 
     def _compute_aside(self, batch: Batch) -> None:
         """In a thread."""
-        outcome, seconds = self._compute(batch)
-        self._loop.call_soon_threadsafe(self._finish, batch, outcome, seconds)
+        self._loop.call_soon_threadsafe(self._finish, batch, *self._compute(batch))
 
-    def _finish(self, batch: Batch, outcome: Outputs | Exception, seconds: float) -> None:
+    def _finish(self, batch: Batch, outcome: Outputs | Exception, seconds: float, cost: float) -> None:
         if batch in self._running:
             self._running.remove(batch)
             self._start_batches()  # first of all: the model works on while this batch is answered
@@ -172,7 +174,7 @@ class Batcher:
                 self._expire(work, work.stage)
         batch.finish(outcome, seconds)
         images = batch.images()
-        self._pace.measured(images, seconds)
+        self._pace.measured(images, seconds, cost)
         self._observer.batched(images, seconds)
 
     # Who is not answered

@@ -31,35 +31,46 @@ class Decoder:
 
     async def decode(
         self, encoded: Sequence[bytes], size: InputSize, resize: Resize, call: Call
-    ) -> list[NDArray[np.uint8] | BadImage]:
-        """Pixels (H, W, C) of each file, or why there are none. Files of a call that is out of time stay closed."""
+    ) -> tuple[NDArray[np.uint8], dict[int, BadImage]]:
+        """The pixels (N, H, W, C) of the files that can be read, in order, and why not of the others by their place.
+
+        Files of a call that is out of time stay closed.
+        """
+        pixels = np.empty((len(encoded), size.height, size.width, size.channels), np.uint8)
         start = self._start_in_turn if call.priority is Priority.BULK else self._start
         with self._metrics.decode_seconds.time():
-            return await asyncio.gather(*(start(file, size, resize, call) for file in encoded))
+            files = zip(encoded, pixels, strict=True)
+            errors = await asyncio.gather(*(start(file, row, size, resize, call) for file, row in files))
+        broken = {place: error for place, error in enumerate(errors) if error}
+        return np.delete(pixels, list(broken), axis=0) if broken else pixels, broken
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
 
     def _start(
-        self, file: bytes, size: InputSize, resize: Resize, call: Call
-    ) -> Awaitable[NDArray[np.uint8] | BadImage]:
-        return asyncio.get_running_loop().run_in_executor(self._threads, self._decode, file, size, resize, call)
+        self, file: bytes, row: NDArray[np.uint8], size: InputSize, resize: Resize, call: Call
+    ) -> Awaitable[BadImage | None]:
+        run = asyncio.get_running_loop().run_in_executor
+        return run(self._threads, self._decode, file, row, size, resize, call)
 
     async def _start_in_turn(
-        self, file: bytes, size: InputSize, resize: Resize, call: Call
-    ) -> NDArray[np.uint8] | BadImage:
+        self, file: bytes, row: NDArray[np.uint8], size: InputSize, resize: Resize, call: Call
+    ) -> BadImage | None:
         async with self._bulk_places:
-            return await self._start(file, size, resize, call)
+            return await self._start(file, row, size, resize, call)
 
-    def _decode(self, file: bytes, size: InputSize, resize: Resize, call: Call) -> NDArray[np.uint8] | BadImage:
+    def _decode(
+        self, file: bytes, row: NDArray[np.uint8], size: InputSize, resize: Resize, call: Call
+    ) -> BadImage | None:
         try:
             call.require_time()
-            return decode(file, size, resize, self._limits)
+            row[...] = decode(file, size, resize, self._limits)
         except DeadlineExceeded:
             self._metrics.expired.labels("decode").inc()
             raise
         except BadImage as error:
             return BadImage(str(error))  # a new one: this one's trace holds what was made of the file
+        return None
 
 
 def count(images: Images) -> int:

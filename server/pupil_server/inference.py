@@ -1,13 +1,13 @@
 """Classify, ClassifyStream and Compare. A message and a Call come in, a message or one of our errors goes out."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.answers import kl_divergence, predictions
+from pupil_server.answers import kl_divergence, predicted, predictions
 from pupil_server.call import Call
 from pupil_server.cascade import CascadeHandler
 from pupil_server.decoding import count
@@ -30,14 +30,9 @@ class InferenceHandlers:
             return await self._cascade.classify(request, call)
         with self._repository.use(request.model) as model:
             answer = await model.predict(request.images, call)
-            response = pb.ClassifyResponse(answered_by=model.answered_by(answer))
-            predictions(
-                answer.outputs.scores,
-                model.facts.classes,
-                top_k=request.top_k,
-                everything=request.scores,
-                new=response.predictions.add,
-            )
+            scores, classes = answer.outputs.scores, model.facts.classes
+            response = predicted(scores, classes, top_k=request.top_k, everything=request.scores)
+            response.answered_by.CopyFrom(model.answered_by(answer))
             return response
 
     async def classify_stream(
@@ -68,7 +63,7 @@ class InferenceHandlers:
             agree, kl = s.argmax(axis=1) == t.argmax(axis=1), kl_divergence(t, s)
             self._count(agree.tolist(), kl.tolist())
 
-            def spell(scores: NDArray[np.float32]) -> list[pb.Prediction]:
+            def spell(scores: NDArray[np.float32]) -> Sequence[pb.Prediction]:
                 return predictions(scores, student.facts.classes, top_k=request.top_k, everything=request.scores)
 
             rows = zip(spell(s), spell(t), agree.tolist(), kl.tolist(), strict=True)

@@ -63,6 +63,7 @@ class LoadedModel:
             name=str(self),
             max_queue_delay=settings.max_queue_delay,
             on_the_loop=self.session.always_returns,
+            clock=time.thread_time if self.session.device == "cpu" else time.perf_counter,
         )
         self._name = AnsweredBy(
             model=self.facts.model,
@@ -206,13 +207,10 @@ class LoadedModel:
         if not files:
             return pixels_array(images.pixels, size), {}
         began = time.monotonic()
-        decoded = await self._decoder.decode(files, size, self.facts.resize, call)
+        pixels, broken = await self._decoder.decode(files, size, self.facts.resize, call)
         if call.trace:
             call.trace.step("decode", began, time.monotonic(), images=len(files))
-        broken = {place: image for place, image in enumerate(decoded) if isinstance(image, BadImage)}
-        readable = [image for image in decoded if not isinstance(image, BadImage)]
-        none = np.empty((0, size.height, size.width, size.channels), np.uint8)
-        return np.stack(readable) if readable else none, broken
+        return pixels, broken
 
     async def _watched(
         self, pixels: NDArray[np.uint8], call: Call, arrived: float, files: Sequence[bytes] = ()

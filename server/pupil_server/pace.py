@@ -1,12 +1,34 @@
 """How long the batches of one model take, by what was measured."""
 
-from collections import defaultdict
+from dataclasses import dataclass
 
 RISE = 1 / 16  # of the way up, a batch
 DOUBT = 0.98
-FASTER = 0.95  # of the time an image: for less, a batch is not made smaller
-AROUND = 0.0001  # seconds that a batch costs beside the model
+FASTER = 0.95  # of the cost of an image: for less, a batch is not made smaller
+AROUND = 0.0002  # seconds that a batch costs beside the model
+KNOWN = 4  # batches of a size, before which it is tried whenever it can be
 LOOK_AROUND = 64  # batches, of which one tries another size
+LONGEST = 64  # bits of a number of images
+
+
+@dataclass(slots=True)
+class Size:
+    """What was seen of the batches of one size; averages follow the last sixteen or so."""
+
+    batches: int = 0
+    quickest: float = 0.0
+    usual: float = float("inf")
+    each: float = float("inf")  # what one image cost
+
+    def add(self, images: int, seconds: float, cost: float) -> None:
+        each = (cost + AROUND) / images
+        self.batches += 1
+        if self.batches == 1:
+            self.usual, self.each = cost, each
+        share = max(RISE, 1 / self.batches)
+        self.usual += share * (cost - self.usual)
+        self.each += share * (each - self.each)
+        self.quickest = min(seconds, self.quickest + RISE * (seconds - self.quickest))
 
 
 class Pace:
@@ -18,41 +40,43 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._quickest: dict[int, float] = defaultdict(float)
-        self._usual: dict[int, float] = {}
-        self._each: dict[int, float] = {}  # seconds an image
+        self._sizes = [Size() for _ in range(LONGEST)]  # by the bits of their number of images
         self._chosen = 0
 
-    def measured(self, images: int, seconds: float) -> None:
-        size = images.bit_length()
-        quickest, usual = self._quickest[size], self._usual.get(size, seconds)
-        self._quickest[size] = min(seconds, quickest + RISE * (seconds - quickest))
-        self._usual[size] = usual + RISE * (seconds - usual)
-        each = (seconds + AROUND) / images
-        before = self._each.get(size, each)
-        self._each[size] = before + RISE * (each - before)
+    def measured(self, images: int, seconds: float, cost: float | None = None) -> None:
+        """A batch took so many seconds, of which the model had the processor for `cost`, all of them if None."""
+        self._sizes[images.bit_length()].add(images, seconds, seconds if cost is None else cost)
 
     def quickest(self, images: int) -> float:
         """Seconds that a batch takes at least; 0.0 as long as nothing is known."""
-        return self._quickest[images.bit_length()]
+        return self._sizes[images.bit_length()].quickest
 
     def usual(self, images: int) -> float:
-        """Seconds that a batch takes on average; infinite as long as nothing is known."""
-        return self._usual.get(images.bit_length(), float("inf"))
+        """Seconds that a batch costs on average; infinite as long as nothing is known."""
+        return self._sizes[images.bit_length()].usual
 
     def best(self, images: int) -> int:
-        """How many of `images` that wait belong into the next batch: fewer only where that was faster an image."""
+        """How many of `images` that wait belong into the next batch: fewer only where an image then cost less.
+
+        A size of which little is known is tried, the largest first.
+        """
         whole = images.bit_length()
-        self._chosen += 1
-        if self._chosen % LOOK_AROUND == 0:
-            size = self._chosen // LOOK_AROUND % whole + 1
-        elif whole in self._each:
-            size = min((size for size in self._each if size <= whole), key=self._each.__getitem__)
-            size = size if self._each[size] < FASTER * self._each[whole] else whole
-        else:
-            size = whole
+        size = self._little_known(whole) or self._in_turn(whole) or self._cheapest(whole)
         return images if size == whole else 2 ** (size - 1)
 
     def refused(self, images: int) -> None:
         """A request was turned away because of `quickest`."""
-        self._quickest[images.bit_length()] *= DOUBT
+        self._sizes[images.bit_length()].quickest *= DOUBT
+
+    def _little_known(self, whole: int) -> int:
+        return next((size for size in range(whole, 0, -1) if self._sizes[size].batches < KNOWN), 0)
+
+    def _in_turn(self, whole: int) -> int:
+        self._chosen += 1
+        turns, rest = divmod(self._chosen, LOOK_AROUND)
+        return 0 if rest else turns % whole + 1
+
+    def _cheapest(self, whole: int) -> int:
+        sizes = self._sizes
+        size = min(range(whole, 0, -1), key=lambda size: sizes[size].each)
+        return size if sizes[size].each < FASTER * sizes[whole].each else whole

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,20 @@ def test_an_idle_batcher_answers_one_request_at_once_in_a_batch_of_its_own(batch
         assert observed.batches == [1]
 
     batchers.with_batcher(test)
+
+
+def test_batches_take_the_size_at_which_an_image_costs_least_by_the_clock_that_counts(batchers) -> None:
+    cost = {1: 9.0, 2: 9.0, 4: 4.0, 8: 16.0}
+    models: list[Any] = []
+
+    async def test(batcher: Batcher, model, observed) -> None:
+        models.append(model)
+        for number in range(20):
+            answers = await asyncio.gather(*batchers.submit(batcher, *range(8 * number, 8 * number + 8)))
+            assert [batchers.spelled(answer) for answer in answers] == [[8 * number + n] for n in range(8)]
+        assert observed.batches[-4:] == [4, 4, 4, 4]
+
+    batchers.with_batcher(test, clock=lambda: sum(cost.get(rows, 9.0) for model in models for rows in model.rows))
 
 
 def test_requests_that_arrive_while_the_model_is_busy_share_one_batch(batchers) -> None:

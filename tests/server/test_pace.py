@@ -1,4 +1,6 @@
-from pupil_server.pace import Pace
+import pytest
+
+from pupil_server.pace import KNOWN, Pace
 
 
 def measured(seconds: float, times: int, *, images: int = 1) -> Pace:
@@ -41,31 +43,48 @@ def test_a_model_that_was_slow_once_is_tried_again() -> None:
     assert 10 < refused < 1000
 
 
-def test_as_long_as_nothing_is_known_of_a_size_all_that_waits_is_one_batch() -> None:
-    assert Pace().best(40) == 40
-    assert measured(0.001, 10, images=1).best(40) == 40
+def known(**milliseconds: float) -> Pace:
+    """A pace that has seen enough of each size: `of_4=1.0` is what an image takes in a batch of four."""
+    pace = Pace()
+    for name, each in milliseconds.items():
+        images = int(name.removeprefix("of_"))
+        for _ in range(KNOWN):
+            pace.measured(images, images * each / 1000)
+    return pace
 
 
-def test_a_batch_is_made_smaller_where_that_was_clearly_faster_an_image_and_only_there() -> None:
-    pace = measured(0.004, 10, images=4)
-    pace.measured(40, 0.060)  # 1.5 ms an image, of four 1
-    assert pace.best(40) == 4
-    pace = measured(0.004, 10, images=4)
-    pace.measured(40, 0.041)
-    assert pace.best(40) == 40
+def test_each_size_is_tried_a_few_times_before_one_is_chosen() -> None:
+    pace, tried = Pace(), []
+    for _ in range(6 * KNOWN):
+        tried.append(pace.best(40))
+        pace.measured(tried[-1], tried[-1] / 1000)
+    assert tried == [size for size in (40, 16, 8, 4, 2, 1) for _ in range(KNOWN)]
+
+
+def test_a_batch_is_made_smaller_where_an_image_then_clearly_costs_less_and_only_there() -> None:
+    assert known(of_1=2, of_2=2, of_4=1, of_8=2, of_16=2, of_40=1.5).best(40) == 4
+    assert known(of_1=2, of_2=2, of_4=1, of_8=2, of_16=2, of_40=1.02).best(40) == 40
 
 
 def test_a_batch_of_a_small_model_is_never_made_smaller_for_what_its_model_alone_takes() -> None:
-    pace = measured(0.000_003, 10, images=1)
-    pace.measured(64, 64 * 0.000_004)
-    assert pace.best(64) == 64
+    assert known(of_1=0.003, of_2=0.004, of_4=0.004, of_8=0.004, of_16=0.004, of_32=0.004, of_64=0.004).best(64) == 64
 
 
-def test_the_fastest_size_is_found_though_traffic_never_brings_it() -> None:
+def test_time_in_which_others_had_the_processor_does_not_make_a_size_dear() -> None:
+    pace = known(of_1=1, of_2=1)
+    for _ in range(KNOWN):
+        pace.measured(4, 0.010, 0.003)
+    assert pace.best(4) == 4
+    assert pace.usual(4) == pytest.approx(0.003)
+    assert pace.quickest(4) > 0.002  # by the wall's clock: whoever has less time left than this is not begun
+
+
+def test_the_cheapest_size_is_found_in_a_hundred_batches_though_traffic_never_brings_it() -> None:
     milliseconds = {1: 0.99, 2: 0.95, 4: 0.94, 8: 0.95, 16: 1.01, 32: 1.18}  # an image, by the batch
     pace, seconds, images = Pace(), 0.0, 0
-    for _ in range(4000):
+    for number in range(500):
         batch = pace.best(32)
         pace.measured(batch, batch * milliseconds[batch] / 1000)
-        seconds, images = seconds + batch * milliseconds[batch] / 1000, images + batch
-    assert seconds / images < 0.97 / 1000
+        if number >= 100:
+            seconds, images = seconds + batch * milliseconds[batch] / 1000, images + batch
+    assert seconds / images < 0.98 / 1000

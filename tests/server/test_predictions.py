@@ -1,0 +1,73 @@
+"""The messages of an answer, which are read from bytes of ours: they are what the library makes field by field."""
+
+import numpy as np
+import pytest
+
+from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.answers import predicted, predictions
+
+
+def scores_of(images: int, classes: int) -> np.ndarray:
+    return np.random.default_rng(images).dirichlet(np.ones(classes), images).astype(np.float32)
+
+
+def field_by_field(scores: np.ndarray, classes: tuple[str, ...], top_k: int, everything: bool) -> pb.ClassifyResponse:
+    response = pb.ClassifyResponse()
+    for row in scores:
+        ranked = sorted(range(len(classes)), key=lambda place: (-row[place], place))[:top_k]
+        top = [pb.ScoredClass(label=classes[place], index=place, score=row[place]) for place in ranked]
+        response.predictions.add(top=top, scores=row.tolist() if everything else None)
+    return response
+
+
+NAMES = {
+    "short": ("a", "b", "c"),
+    "none ASCII": ("Käfer", "猫", "🐈‍⬛", "été"),
+    "one without a name": ("", "b"),
+    "long": tuple("x" * length for length in (100, 110, 120, 127, 128, 129, 200, 16_384)),
+    "many": tuple(f"class {number}" for number in range(300)),
+}
+
+
+@pytest.mark.parametrize("everything", [False, True], ids=["best", "all scores"])
+@pytest.mark.parametrize("classes", NAMES.values(), ids=NAMES)
+def test_an_answer_has_the_bytes_that_the_library_writes(classes, everything):
+    for images in (1, 2, 33):
+        scores = scores_of(images, len(classes))
+        for top_k in sorted({1, 2, 5, len(classes)}):
+            found = predicted(scores, classes, top_k=top_k, everything=everything)
+            assert found.SerializeToString() == field_by_field(scores, classes, top_k, everything).SerializeToString()
+
+
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_scores_of_zero_and_equal_scores_are_told_as_they_are(top_k):
+    scores = np.array([[0, 0, 0], [0, 1, 0], [0.25, 0.5, 0.5]], np.float32)
+    expected = field_by_field(scores, NAMES["short"], top_k, everything=True)
+    assert predicted(scores, NAMES["short"], top_k=top_k, everything=True) == expected
+
+
+def test_equal_scores_are_told_in_the_order_of_their_classes_among_few_classes_and_among_many():
+    for classes in (10, 1000):
+        scores = np.zeros((2, classes), np.float32)
+        scores[1, [3, 5, 7, 9]] = 0.25
+        for top_k in (1, 3, 5):
+            found = predictions(scores, tuple(map(str, range(classes))), top_k=top_k, everything=False)
+            assert [[entry.index for entry in each.top] for each in found] == [
+                [0, 1, 2, 3, 4][:top_k],
+                [3, 5, 7, 9, 0][:top_k],
+            ]
+
+
+def test_nothing_asked_means_the_best_class_and_too_many_mean_all_of_them():
+    scores = scores_of(4, 3)
+    assert [len(each.top) for each in predictions(scores, NAMES["short"], top_k=0, everything=False)] == [1] * 4
+    assert [len(each.top) for each in predictions(scores, NAMES["short"], top_k=2**31, everything=False)] == [3] * 4
+
+
+def test_scores_that_lie_anyhow_in_memory_and_none_at_all_are_read_row_by_row():
+    scores = scores_of(6, 3)
+    turned = np.asfortranarray(scores)
+    expected = list(predictions(scores, NAMES["short"], top_k=2, everything=True))
+    assert list(predictions(turned, NAMES["short"], top_k=2, everything=True)) == expected
+    assert list(predictions(scores[::-1], NAMES["short"], top_k=2, everything=True)) == expected[::-1]
+    assert not predictions(scores[:0], NAMES["short"], top_k=2, everything=True)
