@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_server.alarm import NEVER, Alarm
+from pupil_server.eager import EagerFuture
 from pupil_server.errors import DeadlineExceeded, Unavailable
 from pupil_server.pace import Pace
 from pupil_server.priority import Priority
@@ -75,7 +76,7 @@ class Batcher:
         """The model's answer for `pixels` (N, H, W, C), N at least 1; `deadline` is on time.monotonic's clock."""
         if self._closed:
             raise Unavailable("the model was unloaded; try again")
-        work = Work(pixels, deadline, priority, self._loop.create_future(), time.monotonic())
+        work = Work(pixels, deadline, priority, EagerFuture(loop=self._loop), time.monotonic())
         self._queue.put(work)
         self._expiry.set(deadline, self._drop_late)
         self._wake()

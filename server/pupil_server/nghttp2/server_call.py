@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.eager import EagerTask
 from pupil_server.errors import Code, DeadlineExceeded, Overloaded, ProtocolViolation, PupilError
 from pupil_server.nghttp2.binding import CANCEL, Block, Form, block
 from pupil_server.nghttp2.framing import PREFIX, Message, MessageReader, framed, gunzip
@@ -65,7 +66,7 @@ class ServerCall:
     _waiting = 0  # bytes in `_out`
     _held = _ungranted = 0
     _ended = _responded = _finished = False
-    _task: asyncio.Task[None] | None = None
+    _task: EagerTask | None = None
     _failed: Block | None = None
 
     def __init__(self, door: Door, number: int, method: Method, call: Call, *, packed: bool) -> None:
@@ -114,7 +115,7 @@ class ServerCall:
     def begin(self) -> None:
         """Starts the handler: of a stream at once, of a single request when it is whole."""
         if not self._finished:  # it may have been taken back in the same read
-            self._task = self._door.loop.create_task(self._work())
+            self._task = EagerTask(self._work(), self._door.loop)
 
     # What goes out
 
