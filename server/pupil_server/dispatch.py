@@ -54,11 +54,11 @@ class Method:
     def path(self) -> str:
         return f"{self.service}/{self.name}"
 
-    @property
+    @functools.cached_property
     def probe(self) -> bool:
         return self.scope is Scope.OPEN
 
-    @property
+    @functools.cached_property
     def ends(self) -> bool:
         """Whether its calls end by themselves, so that a draining server waits for them."""
         return self.server_stream is None

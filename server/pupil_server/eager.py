@@ -69,13 +69,21 @@ class EagerTask:
 
     def _step(self, _: object = None) -> None:
         loop, this = self._loop, cast("asyncio.Task[None]", self)
-        self._awaited = None
-        outer = asyncio.current_task(loop)
-        if outer:
-            _leave_task(loop, outer)
-        _enter_task(loop, this)
+        self._awaited = outer = None
         try:
-            self._wait_for(self._context.run(self._advance))
+            _enter_task(loop, this)
+        except RuntimeError:  # inside another task, which is not the current one for a while
+            outer = asyncio.current_task(loop)
+            assert outer is not None
+            _leave_task(loop, outer)
+            _enter_task(loop, this)
+        try:
+            if self._must_cancel:
+                self._must_cancel = False
+                awaited = self._context.run(self._coroutine.throw, asyncio.CancelledError())
+            else:
+                awaited = self._context.run(self._coroutine.send, None)
+            self._wait_for(awaited)
         except (StopIteration, asyncio.CancelledError):
             self._done = True
         except BaseException as error:
@@ -87,12 +95,6 @@ class EagerTask:
             _leave_task(loop, this)
             if outer:
                 _enter_task(loop, outer)
-
-    def _advance(self) -> Any:
-        if self._must_cancel:
-            self._must_cancel = False
-            return self._coroutine.throw(asyncio.CancelledError())
-        return self._coroutine.send(None)
 
     def _wait_for(self, awaited: Any) -> None:
         if awaited is None:  # asyncio.sleep(0)

@@ -77,7 +77,10 @@ class Batch:
 
     def pixels(self) -> NDArray[np.uint8]:
         """One array of all images (N, H, W, C)."""
-        rows = [part.work.pixels[part.first : part.last] for part in self.parts]
+        rows = [
+            work.pixels if last - first == len(work.pixels) else work.pixels[first:last]
+            for work, first, last in self.parts
+        ]
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def finish(self, outputs: Outputs, seconds: float) -> None:
