@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 from asyncio import _enter_task, _leave_task  # what its documentation offers to task implementations of others
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -68,15 +68,13 @@ class EagerTask:
         return self._cancelling
 
     def _step(self, _: object = None) -> None:
-        loop, this = self._loop, cast("asyncio.Task[None]", self)
-        self._awaited = outer = None
-        try:
-            _enter_task(loop, this)
-        except RuntimeError:  # inside another task, which is not the current one for a while
-            outer = asyncio.current_task(loop)
-            assert outer is not None
+        loop = self._loop
+        this: Any = self
+        self._awaited = None
+        outer = asyncio.current_task(loop)
+        if outer:  # which is not the current one for a while
             _leave_task(loop, outer)
-            _enter_task(loop, this)
+        _enter_task(loop, this)
         try:
             if self._must_cancel:
                 self._must_cancel = False
