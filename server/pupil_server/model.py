@@ -220,9 +220,7 @@ class LoadedModel:
         none = np.empty((0, size.height, size.width, size.channels), np.uint8)
         return np.stack(readable) if readable else none, broken
 
-    def _watched(
-        self, answer: Answer, pixels: NDArray[np.uint8], call: Call, files: Sequence[bytes] = ()
-    ) -> Answer:
+    def _watched(self, answer: Answer, pixels: NDArray[np.uint8], call: Call, files: Sequence[bytes] = ()) -> Answer:
         """The same answer, of which the watch hears where somebody waits for it: a pool is no traffic."""
         if self.watch and call.priority is Priority.INTERACTIVE:
             self.watch(pixels, files, answer.outputs)

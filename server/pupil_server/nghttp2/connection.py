@@ -148,7 +148,8 @@ class Connection(asyncio.Protocol):
         try:
             if headers is None:
                 raise ProtocolViolation(
-                    Code.RESOURCE_EXHAUSTED, f"the headers of the call are larger than {self.limits.header_bytes:,} bytes"
+                    Code.RESOURCE_EXHAUSTED,
+                    f"the headers of the call are larger than {self.limits.header_bytes:,} bytes",
                 )
             head = self.house.head(headers)
         except PupilError as error:

@@ -42,9 +42,7 @@ class NgHttp2Front:
         self.held = Held(self.limits.held_bytes)
         self.options = options(self.limits)
         by_path = {f"/{method.path}".encode(): method for method in methods}
-        self.head = lru_cache(HEADS)(
-            partial(read_head, methods=by_path, default_deadline=settings.default_deadline)
-        )
+        self.head = lru_cache(HEADS)(partial(read_head, methods=by_path, default_deadline=settings.default_deadline))
         self.connections: set[Connection] = set()
         self._unix = settings.unix
         self._reuse_port = settings.workers > 1

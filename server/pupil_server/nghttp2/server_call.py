@@ -150,7 +150,8 @@ class ServerCall:
             self._failed = block(*HEADERS, *headers)  # and nothing else
             self._responded = True
             self._door.session.respond(self._number, self._failed, body=False)
-        if self._task and self._task is not asyncio.current_task():
+        current: object = asyncio.current_task()
+        if self._task and self._task is not current:
             self._task.cancel()
         self._door.flush_soon()
 
