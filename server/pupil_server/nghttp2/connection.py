@@ -157,8 +157,8 @@ class Connection(asyncio.Protocol):
         if isinstance(head, Block):
             return self._refused(number, head)
         method, packed, left, metadata = head
-        call = Call(method.path, time.monotonic() + left, self._peer, metadata, id=call_id(metadata))
-        stream = ServerCall(self, number, method, call, packed=packed)
+        call = Call(method.path, self._heard + left, self._peer, metadata, id=call_id(metadata))
+        stream = ServerCall(self, number, method, call, since=self._heard, packed=packed)
         if method.both_streams:
             self.begin_soon(stream)
         return stream

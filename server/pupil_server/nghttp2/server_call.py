@@ -69,13 +69,13 @@ class ServerCall:
     _task: EagerTask | None = None
     _failed: Block | None = None
 
-    def __init__(self, door: Door, number: int, method: Method, call: Call, *, packed: bool) -> None:
+    def __init__(self, door: Door, number: int, method: Method, call: Call, *, since: float, packed: bool) -> None:
         self._door, self._number, self.method, self._call = door, number, method, call
         self._packed = packed  # compressed messages are announced, as gzip
         self._reader = MessageReader(door.limits.message_bytes)
         self._messages: deque[Message] = deque()
-        self._out: deque[memoryview] = deque()
-        self._since = time.monotonic()  # when it came, and from its first answer on when some of it was last taken
+        self._out: deque[bytes | memoryview] = deque()
+        self._since = since  # when it came, and from its first answer on when some of it was last taken
 
     # What comes in
 
@@ -126,7 +126,8 @@ class ServerCall:
         if len(chunk) <= room:
             self._out.popleft()
         else:
-            chunk, self._out[0] = chunk[:room], chunk[room:]
+            rest = memoryview(chunk)
+            chunk, self._out[0] = rest[:room], rest[room:]
         self._waiting -= len(chunk)
         self._since = time.monotonic()
         if self._left and self._waiting < AHEAD:
@@ -208,7 +209,7 @@ class ServerCall:
             return
         self._finished = last
         if message is not None:
-            self._out.append(memoryview(framed(message)))
+            self._out.append(framed(message))
             self._waiting += len(self._out[-1])
         session = self._door.session
         if self._responded:

@@ -207,23 +207,23 @@ def _on_header(
 
 def _on_frame(_: Any, frame: Any, handle: Any) -> int:
     session: Session = from_handle(handle)
-    kind = frame.type
+    kind, number, ended = frame.type, frame.stream_id, frame.flags & END_STREAM
     if kind == DATA:
-        if not frame.flags & END_STREAM:
+        if not ended:
             session.oddities += frame.length == 0
             return 0
     elif kind == HEADERS:
-        if frame.stream_id not in session.streams:
-            session._open(frame.stream_id, ended=frame.flags & END_STREAM)
-        if not frame.flags & END_STREAM:
+        if number not in session.streams:
+            session._open(number, ended=ended)
+        if not ended:
             return 0
     else:
         session.spoke |= kind == SETTINGS
         session.oddities += not (kind in (SETTINGS, PING) and frame.flags & ACK)
         return 0
-    session._unended.discard(frame.stream_id)
-    if frame.stream_id in session.streams:
-        session.streams[frame.stream_id].request_ended()
+    session._unended.discard(number)
+    if number in session.streams:
+        session.streams[number].request_ended()
     return 0
 
 
