@@ -110,7 +110,7 @@ class Batcher:
             batch = self._draw()
             if not batch.parts:
                 continue  # everyone drawn was late
-            if self._on_the_loop and self._pace.usual(batch.images()) < ON_THE_LOOP:
+            if self._on_the_loop and self._pace.usual(batch.images) < ON_THE_LOOP:
                 self._finish(batch, *self._compute(batch))
                 self._wake()  # the loop turns between two batches
                 return
@@ -171,10 +171,9 @@ class Batcher:
         for work in batch.works():
             if work.deadline <= now:
                 self._expire(work, work.stage)
+        self._pace.measured(batch.images, seconds)
+        self._observer.batched(batch.images, seconds)
         batch.finish(outcome, seconds)
-        images = batch.images()
-        self._pace.measured(images, seconds)
-        self._observer.batched(images, seconds)
 
     # Who is not answered
 
