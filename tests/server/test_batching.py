@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pupil_server.batching import Batcher
+from pupil_server.eager import EagerTask
 from pupil_server.errors import DeadlineExceeded, Unavailable
 from pupil_server.priority import Priority
 from pupil_server.session import Outputs
@@ -229,3 +230,22 @@ def test_five_thousand_requests_on_two_instances_each_get_their_own_answer_whoev
         assert max(observed.batches) <= 8
 
     batchers.with_batcher(test, instances=2)
+
+
+def test_a_small_batch_runs_in_the_turn_after_its_requests_and_its_callers_go_on_in_that_turn(batchers) -> None:
+    async def test(batcher: Batcher, model, observed) -> None:
+        said: list[list[int]] = []
+        heard: list[list[int]] = []
+
+        async def ask(number: int) -> None:
+            said.append(batchers.spelled(await batcher.submit(batchers.image(number), batchers.FAR)))
+
+        while not any(model.on_the_loop):  # until its time is known
+            await batcher.submit(batchers.image(0, 2), batchers.FAR)
+        loop, next_turn = asyncio.get_running_loop(), asyncio.Event()
+        loop.call_soon(lambda: [EagerTask(ask(number), loop) for number in (1, 2)])
+        loop.call_soon(loop.call_soon, lambda: (next_turn.set(), heard.extend(said)))
+        await next_turn.wait()
+        assert heard == [[1], [2]]
+
+    batchers.with_batcher(test)
