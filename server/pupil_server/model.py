@@ -107,11 +107,7 @@ class LoadedModel:
 
     async def predict(self, images: Images, call: Call) -> Answer:
         """Logits and scores of every image of a request. Raises BadImage for the first that cannot be read."""
-        number, files = self._counted(images)
-        with self._door.open(number, call, files) as arrived:
-            size = self.facts.input
-            pixels = await self._read_all(images, files, call) if files else pixels_array(images.pixels, size)
-            return self._watched(await self._submit(pixels, call, arrived), pixels, call, files)
+        return (await self.predict_seen(images, call))[0]
 
     async def predict_seen(self, images: Images, call: Call) -> tuple[Answer, NDArray[np.uint8]]:
         """The same, with the pixels (N, H, W, C) that the model saw."""
