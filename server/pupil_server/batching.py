@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_server.alarm import NEVER, Alarm
+from pupil_server.eager import EagerFuture
 from pupil_server.errors import DeadlineExceeded, Unavailable
 from pupil_server.pace import Pace
 from pupil_server.priority import Priority
@@ -77,7 +78,7 @@ class Batcher:
         """The model's answer for `pixels` (N, H, W, C), N at least 1; `deadline` is on time.monotonic's clock."""
         if self._closed:
             raise Unavailable("the model was unloaded; try again")
-        work = Work(pixels, deadline, priority, self._loop.create_future(), time.monotonic())
+        work = Work(pixels, deadline, priority, EagerFuture(loop=self._loop), time.monotonic())
         self._queue.put(work)
         self._expiry.set(deadline, self._drop_late)
         self._wake()
@@ -111,7 +112,7 @@ class Batcher:
             batch = self._draw()
             if not batch.parts:
                 continue  # everyone drawn was late
-            if self._on_the_loop and self._pace.usual(batch.images()) < ON_THE_LOOP:
+            if self._on_the_loop and self._pace.usual(batch.images) < ON_THE_LOOP:
                 self._finish(batch, *self._compute(batch))
                 self._wake()  # the loop turns between two batches
                 return
@@ -172,10 +173,9 @@ class Batcher:
         for work in batch.works():
             if work.deadline <= now:
                 self._expire(work, work.stage)
+        self._pace.measured(batch.images, seconds, cost)
+        self._observer.batched(batch.images, seconds)
         batch.finish(outcome, seconds)
-        images = batch.images()
-        self._pace.measured(images, seconds, cost)
-        self._observer.batched(images, seconds)
 
     # Who is not answered
 

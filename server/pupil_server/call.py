@@ -43,7 +43,7 @@ class Call:
 
     def require_time(self) -> None:
         """Raises DeadlineExceeded once the deadline has passed: call it before work that would be in vain."""
-        if self.remaining() <= 0:
+        if self.deadline <= time.monotonic():
             raise DeadlineExceeded("the deadline passed before the work began")
 
     def charged(self, images: int) -> AbstractContextManager[Self]:

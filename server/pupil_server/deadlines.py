@@ -1,6 +1,7 @@
 """The deadlines of many calls, under one timer."""
 
 import asyncio
+import functools
 import time
 from types import TracebackType
 
@@ -30,6 +31,11 @@ class Deadlines:
     def remove(self, limit: "Limit") -> None:
         self._limits.discard(limit)
 
+    @functools.cached_property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The one of all who enter: to ask for it costs a system call each time."""
+        return asyncio.get_running_loop()
+
     def _look(self) -> None:
         now = time.monotonic()
         for limit in self._limits:
@@ -48,7 +54,7 @@ class Limit:
         self._deadlines, self.deadline, self.expired = deadlines, deadline, False
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._deadlines.loop)
         assert task is not None
         self._task, self._cancelling = task, task.cancelling()
         self._deadlines.add(self)

@@ -54,11 +54,11 @@ class Method:
     def path(self) -> str:
         return f"{self.service}/{self.name}"
 
-    @property
+    @functools.cached_property
     def probe(self) -> bool:
         return self.scope is Scope.OPEN
 
-    @property
+    @functools.cached_property
     def ends(self) -> bool:
         """Whether its calls end by themselves, so that a draining server waits for them."""
         return self.server_stream is None
@@ -108,16 +108,16 @@ class Dispatcher:
     async def unary(self, method: Method, request: bytes, call: Call) -> bytes:
         """The answer's bytes, or Failure."""
         assert method.unary is not None
-        with _Visit(self, method, call), self._deadlines.limit(call.deadline):
-            self._admit(method, call)
+        with _Visit(self, method, call) as now, self._deadlines.limit(call.deadline):
+            self._admit(method, call, now)
             answer = await method.unary(_parse(method, request), call)
             return answer.SerializeToString()
 
     async def server_stream(self, method: Method, request: bytes, call: Call) -> AsyncGenerator[bytes, None]:
         """The answers' bytes, one by one, or Failure."""
         assert method.server_stream is not None
-        with _Visit(self, method, call):
-            self._admit(method, call)
+        with _Visit(self, method, call) as now:
+            self._admit(method, call, now)
             async with aclosing(method.server_stream(_parse(method, request), call)) as answers:
                 async for answer in answers:
                     yield answer.SerializeToString()
@@ -133,8 +133,8 @@ class Dispatcher:
                 self._authorize(method, call)  # once more: streams live long, and tokens are revoked
                 yield _parse(method, request)
 
-        with _Visit(self, method, call):
-            self._admit(method, call)
+        with _Visit(self, method, call) as now:
+            self._admit(method, call, now)
             async with aclosing(method.both_streams(parsed(), call)) as answers:
                 async for answer in answers:
                     call.require_time()
@@ -171,13 +171,13 @@ class Dispatcher:
         if call.trace:
             call.trace.end(code)
 
-    def _admit(self, method: Method, call: Call) -> None:
+    def _admit(self, method: Method, call: Call, now: float) -> None:
         if self._draining and not method.probe:
             raise Unavailable("the server is shutting down; try another one")
         self._authorize(method, call)
         if self._calls > self._max_calls and not method.probe:
             raise Overloaded(f"{self._max_calls:,} calls are already in work; try again later", retry_after=0.1)
-        if call.remaining() <= 0:
+        if call.deadline <= now:
             self._metrics.expired.labels("admission").inc()
             raise DeadlineExceeded("the deadline had passed when the call arrived")
         call.priority = asked_priority(call.metadata)
@@ -205,12 +205,16 @@ class _Visit:
     def __init__(self, dispatcher: Dispatcher, method: Method, call: Call) -> None:
         self._dispatcher, self._method, self._call = dispatcher, method, call
 
-    def __enter__(self) -> None:
-        self._start = time.perf_counter()
+    def __enter__(self) -> float:
+        """The time, on time.monotonic's clock."""
+        self._start = time.monotonic()
         self._dispatcher._came(self._method, self._call)
+        return self._start
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._dispatcher._went(self._method, self._call, time.perf_counter() - self._start, error)
+        self._dispatcher._went(self._method, self._call, time.monotonic() - self._start, error)
+        if error is None:
+            return
         # Raised without a name: one would lead from its own trace back to it, a circle around the whole request.
         if isinstance(error, PupilError):
             raise self._dispatcher.failure(error) from error

@@ -1,6 +1,7 @@
 """From the start to the end of the process, and the signals in between."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from pupil_server.settings import ServerSettings
 
 log = logging.getLogger("pupil.server")
 
+NEW_OBJECTS = 10_000  # until Python looks for circles among them; 700 by default, and calls leave none
 LEAVE = 5.5  # seconds in which everything must have ended once the grace is over
 
 
@@ -56,6 +58,7 @@ async def serve(make: Callable[[ServerSettings], Service], settings: ServerSetti
 
 async def run(service: Service, ended: asyncio.Event, changed: asyncio.Event) -> None:
     """Reads again whenever something changed, until the end is asked for; then drains within its time, or exits."""
+    gc.set_threshold(NEW_OBJECTS)
     reloading = asyncio.create_task(_reload_whenever(changed, service))
     await ended.wait()
     reloading.cancel()

@@ -83,8 +83,10 @@ class LoadedModel:
 
     def in_precision(self, precision: str) -> "LoadedModel":
         """The model that answers in `precision`, this one where none is named. Raises NotFound with those there are."""
+        if not precision:
+            return self
         for model in self.in_each_precision():
-            if precision in ("", model.facts.precision):
+            if model.facts.precision == precision:
                 return model
         raise NotFound(f"{self} does not answer in precision {precision!r}; it answers in {', '.join(self.precisions)}")
 
@@ -113,7 +115,7 @@ class LoadedModel:
         number, files = self._counted(images)
         with self._door.open(number, call, files) as arrived:
             pixels = await self._read_all(images, files, call)
-            return await self._watched(pixels, call, arrived, files), pixels
+            return self._watched(await self._submit(pixels, call, arrived), pixels, call, files), pixels
 
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
@@ -124,13 +126,13 @@ class LoadedModel:
                 self.statistics.failed.add(time.monotonic() - arrived)
                 return None, broken
             readable = [file for place, file in enumerate(files) if place not in broken] if broken else files
-            return await self._watched(pixels, call, arrived, readable), broken
+            return self._watched(await self._submit(pixels, call, arrived), pixels, call, readable), broken
 
     async def predict_pixels(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
         """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
         self._require_few(len(pixels))
         with self._door.open(len(pixels), call) as arrived:
-            return await self._watched(pixels, call, arrived)
+            return self._watched(await self._submit(pixels, call, arrived), pixels, call)
 
     async def predict_beside(self, other: "LoadedModel", images: Images, call: Call) -> tuple[Answer, Answer]:
         """Both models' answers. Where they want the same pixels, those are read once, and one array feeds both."""
@@ -212,11 +214,8 @@ class LoadedModel:
             call.trace.step("decode", began, time.monotonic(), images=len(files))
         return pixels, broken
 
-    async def _watched(
-        self, pixels: NDArray[np.uint8], call: Call, arrived: float, files: Sequence[bytes] = ()
-    ) -> Answer:
-        """The answer, of which the watch hears where somebody waits for it: a pool is no traffic."""
-        answer = await self._submit(pixels, call, arrived)
+    def _watched(self, answer: Answer, pixels: NDArray[np.uint8], call: Call, files: Sequence[bytes] = ()) -> Answer:
+        """The same answer, of which the watch hears where somebody waits for it: a pool is no traffic."""
         if self.watch and call.priority is Priority.INTERACTIVE:
             self.watch(pixels, files, answer.outputs)
         return answer

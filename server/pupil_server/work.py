@@ -1,7 +1,6 @@
 """One request on its way through the batches, and one batch with its parts of requests."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -68,16 +67,20 @@ class Batch:
     """What one run of the model answers."""
 
     parts: list[Part]
+    images: int = field(init=False)
 
-    def works(self) -> Iterator[Work]:
-        return (part.work for part in self.parts)
+    def __post_init__(self) -> None:
+        self.images = sum([last - first for _, first, last in self.parts])
 
-    def images(self) -> int:
-        return sum(part.last - part.first for part in self.parts)
+    def works(self) -> list[Work]:
+        return [work for work, _, _ in self.parts]
 
     def pixels(self) -> NDArray[np.uint8]:
         """One array of all images (N, H, W, C)."""
-        rows = [part.work.pixels[part.first : part.last] for part in self.parts]
+        rows = [
+            work.pixels if last - first == len(work.pixels) else work.pixels[first:last]
+            for work, first, last in self.parts
+        ]
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def finish(self, outputs: Outputs, seconds: float) -> None:

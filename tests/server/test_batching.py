@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pupil_server.batching import Batcher
+from pupil_server.eager import EagerTask
 from pupil_server.errors import DeadlineExceeded, Unavailable
 from pupil_server.priority import Priority
 from pupil_server.session import Outputs
@@ -244,3 +245,25 @@ def test_five_thousand_requests_on_two_instances_each_get_their_own_answer_whoev
         assert max(observed.batches) <= 8
 
     batchers.with_batcher(test, instances=2)
+
+
+def test_a_small_batch_runs_in_the_turn_after_its_requests_and_its_callers_go_on_in_that_turn(batchers) -> None:
+    async def test(batcher: Batcher, model, observed) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            said: list[list[int]] = []
+            next_turn: asyncio.Future[list[list[int]]] = loop.create_future()
+
+            async def ask(number: int, said=said) -> None:
+                said.append(batchers.spelled(await batcher.submit(batchers.image(number), batchers.FAR)))
+
+            loop.call_soon(lambda ask=ask: [EagerTask(ask(number), loop) for number in (1, 2)])
+            loop.call_soon(loop.call_soon, lambda said=said, seen=next_turn: seen.set_result(list(said)))
+            heard = await next_turn
+            while len(said) < 2:  # noqa: ASYNC110  only a turn or two
+                await asyncio.sleep(0)
+            if model.on_the_loop[-1] and model.rows[-1] == 2:  # not before its time is known
+                break
+        assert heard == [[1], [2]]
+
+    batchers.with_batcher(test)

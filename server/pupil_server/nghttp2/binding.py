@@ -21,7 +21,7 @@ DEFENCES = ("nghttp2_option_set_stream_reset_rate_limit", "nghttp2_option_set_ma
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 2, 3, 4, 6, 8
 END_STREAM = ACK = 0x1
 DATA_EOF, DATA_NO_END_STREAM = 0x1, 0x2
-NO_COPY_NAME, NO_COPY = 0x2, 0x2 | 0x4  # neither name nor value
+NO_INDEX, NO_COPY_NAME, NO_COPY = 0x1, 0x2, 0x2 | 0x4  # the last one: neither name nor value
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 3, 4, 5, 6
 NO_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM = 0x0, 0x2, 0x8, 0xB
 ERR_DEFERRED, ERR_TEMPORAL, ERR_CALLBACK = -508, -521, -902
@@ -113,7 +113,7 @@ class Form:
     def __init__(self, *headers: tuple[bytes, bytes], last: bytes) -> None:
         self._block = block(*headers, (last, b""))
         self._last = self._block.array[len(headers)]
-        self._last.flags = NO_COPY_NAME
+        self._last.flags = NO_COPY_NAME | NO_INDEX  # it would only drive the others out of the peer's table
         self._value = b""
 
     def filled(self, value: bytes) -> Block:

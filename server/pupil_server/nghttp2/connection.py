@@ -6,33 +6,29 @@ import time
 from typing import Any, Protocol, cast
 
 from pupil_server.call import Call
-from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.dispatch import Dispatcher, Failure
 from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.logs import call_id
 from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, block
+from pupil_server.nghttp2.head import Head
 from pupil_server.nghttp2.limits import Limits
-from pupil_server.nghttp2.metadata import CONTENT_TYPE, metadata, seconds, status_headers
+from pupil_server.nghttp2.metadata import status_headers
 from pupil_server.nghttp2.server_call import HEADERS, Held, Refused, ServerCall
 from pupil_server.nghttp2.session import Headers, ProtocolError, Session
 
 log = logging.getLogger("pupil.nghttp2")
 
-NOT_POST = block((b":status", b"405"), (b"allow", b"POST"))
-NOT_GRPC = block((b":status", b"415"), (b"accept", b"application/grpc"))
-READABLE_ENCODINGS = {b"identity": False, b"gzip": True}  # and whether a message may be compressed
-
 
 class House(Protocol):
     """What a connection needs of its front."""
 
-    methods: dict[bytes, Method]
     dispatcher: Dispatcher
     limits: Limits
     held: Held
     options: Any
-    default_deadline: float
     connections: "set[Connection]"
 
+    def head(self, headers: Headers, /) -> Head | Block: ...
     def left(self, connection: "Connection") -> None: ...
 
 
@@ -79,8 +75,7 @@ class Connection(asyncio.Protocol):
         ready, self._ready = self._ready, []
         for call in ready:
             call.begin()
-        if self.session.has_news:
-            self.flush_soon()
+        self.flush_soon()
 
     def begin_soon(self, call: ServerCall) -> None:
         """When all that was read has been looked at."""
@@ -150,38 +145,27 @@ class Connection(asyncio.Protocol):
 
     def _open(self, number: int, headers: Headers | None) -> ServerCall | Refused:
         """The stream of a request; one that cannot be a call is answered here."""
-        if headers is not None:
-            if headers.get(b":method") != b"POST":
-                return self._refused(number, NOT_POST)
-            if not CONTENT_TYPE.match(headers.get(b"content-type", b"")):
-                return self._refused(number, NOT_GRPC)
         try:
-            call = self._call(number, headers)
+            if headers is None:
+                raise ProtocolViolation(
+                    Code.RESOURCE_EXHAUSTED,
+                    f"the headers of the call are larger than {self.limits.header_bytes:,} bytes",
+                )
+            head = self.house.head(headers)
         except PupilError as error:
             return self._refused(number, block(*HEADERS, *status_headers(self.dispatcher.failure(error))))
-        if call.method.both_streams:
-            self.begin_soon(call)
-        return call
+        if isinstance(head, Block):
+            return self._refused(number, head)
+        method, packed, left, metadata = head
+        call = Call(method.path, self._heard + left, self._peer, metadata, id=call_id(metadata))
+        stream = ServerCall(self, number, method, call, since=self._heard, packed=packed)
+        if method.both_streams:
+            self.begin_soon(stream)
+        return stream
 
     def _refused(self, number: int, answer: Block) -> Refused:
         self.session.respond(number, answer, body=False)
         return Refused(answer)
-
-    def _call(self, number: int, headers: Headers | None) -> ServerCall:
-        if headers is None:
-            raise ProtocolViolation(
-                Code.RESOURCE_EXHAUSTED, f"the headers of the call are larger than {self.limits.header_bytes:,} bytes"
-            )
-        method = self.house.methods.get(headers[b":path"])
-        if method is None:
-            raise ProtocolViolation(Code.UNIMPLEMENTED, "Method not found!")  # as grpcio says it
-        packed = READABLE_ENCODINGS.get(headers.get(b"grpc-encoding", b"identity"))
-        if packed is None:
-            raise ProtocolViolation(Code.UNIMPLEMENTED, "this grpc-encoding is not known here; identity or gzip")
-        left = seconds(headers.get(b"grpc-timeout"), self.house.default_deadline if method.unary else float("inf"))
-        said = metadata(headers)
-        call = Call(method.path, time.monotonic() + left, self._peer, said, id=call_id(said))
-        return ServerCall(self, number, method, call, packed=packed)
 
     def _count_oddities(self) -> None:
         """Frames that nothing explains use patience up, and time gives it back."""

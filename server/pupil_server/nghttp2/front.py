@@ -5,16 +5,19 @@ import ssl
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import lru_cache, partial
 
 from pupil_server.dispatch import Dispatcher, Method
 from pupil_server.nghttp2.binding import VERSION
 from pupil_server.nghttp2.connection import Connection
+from pupil_server.nghttp2.head import read_head
 from pupil_server.nghttp2.limits import Limits, limits_of
 from pupil_server.nghttp2.server_call import Held
 from pupil_server.nghttp2.session import options
 from pupil_server.settings import ServerSettings
 
 BACKLOG = 1024
+HEADS = 256  # of calls; each is at most as large as the limit of header bytes
 FAREWELL = 1.0  # seconds for the last bytes to leave
 HANDSHAKE = 10.0  # seconds for TLS
 
@@ -34,12 +37,12 @@ class NgHttp2Front:
         tls: ssl.SSLContext | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self.methods = {f"/{method.path}".encode(): method for method in methods}
         self.dispatcher = dispatcher
         self.limits = limits or limits_of(settings)
         self.held = Held(self.limits.held_bytes)
         self.options = options(self.limits)
-        self.default_deadline = settings.default_deadline
+        by_path = {f"/{method.path}".encode(): method for method in methods}
+        self.head = lru_cache(HEADS)(partial(read_head, methods=by_path, default_deadline=settings.default_deadline))
         self.connections: set[Connection] = set()
         self._unix = settings.unix
         self._reuse_port = settings.workers > 1

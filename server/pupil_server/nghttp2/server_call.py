@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.eager import EagerTask
 from pupil_server.errors import Code, DeadlineExceeded, Overloaded, ProtocolViolation, PupilError
 from pupil_server.nghttp2.binding import CANCEL, Block, Form, block
 from pupil_server.nghttp2.framing import PREFIX, Message, MessageReader, framed, gunzip
@@ -65,16 +66,16 @@ class ServerCall:
     _waiting = 0  # bytes in `_out`
     _held = _ungranted = 0
     _ended = _responded = _finished = False
-    _task: asyncio.Task[None] | None = None
+    _task: EagerTask | None = None
     _failed: Block | None = None
 
-    def __init__(self, door: Door, number: int, method: Method, call: Call, *, packed: bool) -> None:
+    def __init__(self, door: Door, number: int, method: Method, call: Call, *, since: float, packed: bool) -> None:
         self._door, self._number, self.method, self._call = door, number, method, call
         self._packed = packed  # compressed messages are announced, as gzip
         self._reader = MessageReader(door.limits.message_bytes)
         self._messages: deque[Message] = deque()
-        self._out: deque[memoryview] = deque()
-        self._since = time.monotonic()  # when it came, and from its first answer on when some of it was last taken
+        self._out: deque[bytes | memoryview] = deque()
+        self._since = since  # when it came, and from its first answer on when some of it was last taken
 
     # What comes in
 
@@ -114,7 +115,7 @@ class ServerCall:
     def begin(self) -> None:
         """Starts the handler: of a stream at once, of a single request when it is whole."""
         if not self._finished:  # it may have been taken back in the same read
-            self._task = self._door.loop.create_task(self._work())
+            self._task = EagerTask(self._work(), self._door.loop)
 
     # What goes out
 
@@ -125,7 +126,8 @@ class ServerCall:
         if len(chunk) <= room:
             self._out.popleft()
         else:
-            chunk, self._out[0] = chunk[:room], chunk[room:]
+            rest = memoryview(chunk)
+            chunk, self._out[0] = rest[:room], rest[room:]
         self._waiting -= len(chunk)
         self._since = time.monotonic()
         if self._left and self._waiting < AHEAD:
@@ -149,7 +151,8 @@ class ServerCall:
             self._failed = block(*HEADERS, *headers)  # and nothing else
             self._responded = True
             self._door.session.respond(self._number, self._failed, body=False)
-        if self._task and self._task is not asyncio.current_task():
+        current: object = asyncio.current_task()
+        if self._task and self._task is not current:
             self._task.cancel()
         self._door.flush_soon()
 
@@ -206,7 +209,7 @@ class ServerCall:
             return
         self._finished = last
         if message is not None:
-            self._out.append(memoryview(framed(message)))
+            self._out.append(framed(message))
             self._waiting += len(self._out[-1])
         session = self._door.session
         if self._responded:

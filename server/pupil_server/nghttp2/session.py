@@ -1,7 +1,7 @@
 """One HTTP/2 session of a server: bytes in, bytes out, streams in between. It knows no socket and no gRPC."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from pupil_server.dispatch import Failure
@@ -39,7 +39,7 @@ FRAME_BYTES = 2**18  # one read of asyncio's
 AT_ONCE = 2**18  # bytes that are handed to the socket before it is asked whether it has room for more
 SHOUTING = 4  # times the limit of header bytes, from where on we no longer read to the end to answer in words
 
-Headers = Mapping[bytes, bytes]
+Headers = tuple[bytes, ...]  # name, value, name, value, …
 
 
 class ProtocolError(Exception):
@@ -71,7 +71,7 @@ class Session:
         self.spoke = False  # the peer's settings have come
         self._open_stream = open_stream
         self._most_header_bytes = limits.header_bytes
-        self._headers: dict[bytes, bytes] = {}
+        self._headers: list[bytes] = []
         self._header_bytes = 0
         self._consumed = 0
         self._unended: set[int] = set()  # streams whose request goes on
@@ -111,11 +111,6 @@ class Session:
                 _check(written)
                 return b"".join(parts), False
         return b"".join(parts), True
-
-    @property
-    def has_news(self) -> bool:
-        """Whether there is something to be sent, or the session is over."""
-        return bool(lib.nghttp2_session_want_write(self._session)) or not lib.nghttp2_session_want_read(self._session)
 
     @property
     def over(self) -> bool:
@@ -168,7 +163,7 @@ class Session:
         if not ended:
             self._unended.add(stream)
         fits = self._header_bytes <= self._most_header_bytes
-        self.streams[stream] = self._open_stream(stream, self._headers if fits else None)
+        self.streams[stream] = self._open_stream(stream, tuple(self._headers) if fits else None)
 
     def _stop_requests(self) -> None:
         """Of streams whose answer is out, and whose request goes on: nobody will read it."""
@@ -195,7 +190,7 @@ def _check(result: int) -> None:
 
 def _on_begin_headers(_: Any, frame: Any, handle: Any) -> int:
     session: Session = from_handle(handle)
-    session._headers, session._header_bytes = {}, 0
+    session._headers, session._header_bytes = [], 0
     return 0
 
 
@@ -205,30 +200,30 @@ def _on_header(
     session: Session = from_handle(handle)
     session._header_bytes += name_size + value_size + 32
     if session._header_bytes <= session._most_header_bytes:
-        session._headers[unpack(name, name_size)] = unpack(value, value_size)
+        session._headers += unpack(name, name_size), unpack(value, value_size)
         return 0
     return 0 if session._header_bytes <= SHOUTING * session._most_header_bytes else ERR_TEMPORAL
 
 
 def _on_frame(_: Any, frame: Any, handle: Any) -> int:
     session: Session = from_handle(handle)
-    kind = frame.type
+    kind, number, ended = frame.type, frame.stream_id, frame.flags & END_STREAM
     if kind == DATA:
-        if not frame.flags & END_STREAM:
+        if not ended:
             session.oddities += frame.length == 0
             return 0
     elif kind == HEADERS:
-        if frame.stream_id not in session.streams:
-            session._open(frame.stream_id, ended=frame.flags & END_STREAM)
-        if not frame.flags & END_STREAM:
+        if number not in session.streams:
+            session._open(number, ended=ended)
+        if not ended:
             return 0
     else:
         session.spoke |= kind == SETTINGS
         session.oddities += not (kind in (SETTINGS, PING) and frame.flags & ACK)
         return 0
-    session._unended.discard(frame.stream_id)
-    if frame.stream_id in session.streams:
-        session.streams[frame.stream_id].request_ended()
+    session._unended.discard(number)
+    if number in session.streams:
+        session.streams[number].request_ended()
     return 0
 
 
