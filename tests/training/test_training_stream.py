@@ -160,9 +160,13 @@ def test_an_interrupted_run_leaves_no_worker_behind(recipe: MakeRecipe, tmp_path
         os.kill(os.getpid(), signal.SIGINT)
 
     long = recipe(steps=100_000, log_every=1, eval_every=100_000, data={"memory": "stream", "workers": 1})
+    before_us = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        train(long, tmp_path)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(long, tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before_us)
     assert len(found) == 1
     assert workers_of(os.getpid()) == before
 
