@@ -18,6 +18,7 @@ from pupil_server.door import Door
 from pupil_server.errors import BadImage, BadRequest, NoCertificate, NotFound, Unavailable
 from pupil_server.loading import Prepared
 from pupil_server.metrics import Metrics
+from pupil_server.observer import Observer
 from pupil_server.priority import Priority
 from pupil_server.session import Outputs
 from pupil_server.settings import MEGA, ServerSettings
@@ -54,7 +55,7 @@ class LoadedModel:
         self._door: Door = beside._door if beside else Door(_admission(settings, self.facts.input), self.statistics)
         self.watchdog: Watchdog = beside.watchdog if beside else Watchdog()
         self._max_request_images = settings.max_request_images
-        self._observer = _Observer(self, self._door.admission, metrics)
+        self._observer = Observer(self.facts, self._door, metrics)
         self._batcher = Batcher(
             self.watchdog.over(self.session.run),
             max_batch=self.max_batch,
@@ -245,33 +246,3 @@ def _admission(settings: ServerSettings, size: InputSize) -> Admission:
         max_bytes=settings.max_queue_mb * MEGA,
         image_bytes=size.height * size.width * size.channels,
     )
-
-
-class _Observer:
-    """The batcher's events as metrics."""
-
-    def __init__(self, model: LoadedModel, admission: Admission, metrics: Metrics) -> None:
-        labels = (model.facts.model, str(model.facts.version))
-        self._admission = admission
-        self._statistics = model.statistics
-        self._metrics = metrics
-        self._batch_images = metrics.batch_images.labels(*labels)
-        self._inference_seconds = metrics.inference_seconds.labels(*labels)
-        self._queue_seconds = metrics.queue_seconds.labels(*labels)
-        metrics.queue_images.labels(*labels).set_function(lambda: admission.images)
-        metrics.queue_bytes.labels(*labels).set_function(lambda: admission.bytes)
-
-    def batched(self, images: int, seconds: float) -> None:
-        self._admission.measured(images, seconds)
-        self._statistics.batch(images, seconds)
-        self._batch_images.observe(images)
-        self._inference_seconds.observe(seconds)
-
-    def started(self, queue_seconds: float) -> None:
-        self._queue_seconds.observe(queue_seconds)
-
-    def cancelled(self, stage: str) -> None:
-        self._metrics.cancelled.labels(stage).inc()
-
-    def expired(self, stage: str) -> None:
-        self._metrics.expired.labels(stage).inc()
