@@ -28,12 +28,12 @@ class Outcome:
 async def ask(stub, pixels: np.ndarray, expected: np.ndarray, fate: random.Random, outcome: Outcome) -> None:
     """One request with images that nobody else sends; its caller may hang up or have next to no time."""
     chance = fate.random()
-    timeout = fate.uniform(0.0005, 0.02) if chance < 0.15 else 60.0
+    timeout = fate.uniform(0.0002, 0.01) if chance < 0.15 else 60.0
     images = pb.Images(pixels=pb.Pixels(data=pixels.tobytes(), count=len(pixels), height=6, width=6, channels=3))
     request = pb.ClassifyRequest(model=STUDENT, images=images, scores=True)
     call = stub.Classify(request, timeout=timeout, metadata=[("pupil-priority", fate.choice(("interactive", "bulk")))])
     if 0.15 <= chance < 0.3:
-        asyncio.get_running_loop().call_later(fate.uniform(0, 0.02), call.cancel)
+        asyncio.get_running_loop().call_later(fate.uniform(0, 0.005), call.cancel)
     try:
         answer = await call
     except asyncio.CancelledError:
@@ -78,7 +78,7 @@ def test_of_thousands_of_requests_with_random_cancels_and_deadlines_every_caller
         assert warm.wrong == outcome.wrong == []
         assert outcome.right + outcome.gone == REQUESTS
         assert outcome.right >= 0.6 * REQUESTS
-        assert outcome.gone > REQUESTS / 100  # a fast server leaves few of them the time
+        assert outcome.gone > REQUESTS / 20
         assert server.memory_mb() < 1.1 * before + 5
         with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=20) as page:
             metrics = page.read().decode()
