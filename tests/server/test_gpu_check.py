@@ -3,9 +3,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
+
+from pupil_server.errors import BundleError
 
 FILE = Path(__file__).parents[2] / "benchmarks/gpu_check.py"
 
@@ -45,3 +47,16 @@ def test_a_wrong_golden_is_a_failure(gpu_check: ModuleType, repository: Path, to
     toolbox.seal(repository / "student/1", json.loads((repository / "student/1/bundle.json").read_bytes()))
     assert gpu_check.check(repository / "student/1", "cpu") == 1
     assert capsys.readouterr().out.startswith("FAILED")
+
+
+@pytest.mark.parametrize(("device", "failed"), [("cuda", 0), ("tensorrt", 1)])
+def test_int8_is_to_be_refused_on_cuda_and_nowhere_else(
+    gpu_check: ModuleType, repository: Path, monkeypatch, capsys, device: str, failed: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BundleError("4 DequantizeLinear would run on the CPU")
+
+    monkeypatch.setattr(gpu_check, "prepare", refuse)
+    monkeypatch.setattr(gpu_check, "read_bundle", lambda folder: SimpleNamespace(precisions={"int8": None}))
+    assert gpu_check.check(repository / "student/1", device) == failed
+    assert "DequantizeLinear" in capsys.readouterr().out

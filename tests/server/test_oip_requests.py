@@ -186,7 +186,7 @@ def test_metadata_and_config_name_the_same_tensors_and_whole_versions(ask) -> No
 
 
 def test_statistics_are_of_one_moment_and_count_requests_images_and_batches(start, connect, toolbox) -> None:
-    with start() as server:
+    with start("--max-queue-delay", "0.001") as server:  # without it sizes are tried, for which a request may be split
         stubs = connect(server.address)
         ask = asker(stubs.channel)
         asked = [request(uint8(count), bytes(108 * count)) for count in (1, 2, 3)]
@@ -220,6 +220,6 @@ def test_statistics_are_of_one_moment_and_count_requests_images_and_batches(star
         assert parts == pytest.approx(spent.success.ns, rel=1e-6)
         batches = {batch.batch_size: batch.compute_infer.count for batch in student.batch_stats}
         assert sum(size * count for size, count in batches.items()) == 120
-        assert sum(batches.values()) == student.execution_count
+        assert sum(batches.values()) == student.execution_count <= 60
         assert student.last_inference > 0
         assert (teacher.inference_count, teacher.last_inference) == (0, 0)
