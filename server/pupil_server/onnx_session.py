@@ -12,7 +12,7 @@ from pupil_server.processor import int8_overflows
 from pupil_server.providers import DEVICES, PROVIDERS, Options, Shape, misplaced
 
 WATCHED = "session.record_ep_graph_assignment_info"
-FATAL = 4  # what fails raises; its lines about a plan of cuDNN's that is not to be had end in another plan
+ERROR, FATAL = 3, 4  # of what it writes by itself
 
 
 def available() -> list[str]:
@@ -31,7 +31,7 @@ def open_session(
             f"--device {device}: this build of ONNX Runtime has no {PROVIDERS[device]}; pip install 'pupil[{extra}]'"
         )
     if device != "cpu":
-        ort.set_default_logger_severity(FATAL)
+        ort.set_default_logger_severity(ERROR)  # if a library is missing, its lines name it
         with contextlib.redirect_stdout(sys.stderr):  # it prints; standard output is for data
             ort.preload_dlls()  # those that were installed as packages, where no system has them
     try:
@@ -48,6 +48,8 @@ def open_session(
     if wrong := misplaced(placement(session), device):
         raise BundleError(f"{graph}: --device {device}: {wrong}; serve it with --device cpu, or auto")
     _check_shape(graph, session, shape, max_batch)
+    if device != "cpu":
+        ort.set_default_logger_severity(FATAL)  # what fails raises; plans that cuDNN has not end in another plan
     return session
 
 
