@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from pupil_export.bundle_graph import BundleGraph
 from pupil_export.errors import ExportError
-from pupil_trust import NotCertifiable
 from pupil_trust.cascade import CascadeCertificate, CascadePoint, Goal, cascade_certificate, cascade_curve, losses_of
 
 
@@ -61,9 +60,7 @@ class Pair:
 
     def certificate(self, goal: Goal, limit: float, delta: float) -> CascadeCertificate:
         """The one that a server would give. Raises NotCertifiable with what it would take."""
-        if goal != "disagreement" and not self.labelled:
-            raise NotCertifiable("the images have no labels, and without them only disagreement can be promised")
-        losses = losses_of(goal, self.said, self.told, self._truth)
+        losses = losses_of(goal, self.said, self.told, self.label)
         return cascade_certificate(
             self.confidence, losses, goal=goal, limit=limit, delta=delta, student=self.student.identity,
             teacher=self.teacher.identity,

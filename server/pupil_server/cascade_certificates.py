@@ -76,12 +76,7 @@ def cascade_message(certificate: CascadeCertificate) -> pb.CascadeCertificate:
 
 
 def _certify(evidence: Evidence, asked: Asked) -> CascadeCertificate:
-    label = evidence.label
-    if label is None:
-        if asked.goal != "disagreement":
-            raise NotCertifiable("the images have no labels, and without them only disagreement can be promised")
-        label = evidence.teacher_predicted
-    losses = losses_of(asked.goal, evidence.predicted, evidence.teacher_predicted, label)
+    losses = losses_of(asked.goal, evidence.predicted, evidence.teacher_predicted, evidence.label)
     return cascade_certificate(
         evidence.confidence, losses, goal=asked.goal, limit=asked.limit, delta=asked.delta,
         student=asked.student, teacher=asked.teacher,

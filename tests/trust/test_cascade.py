@@ -53,6 +53,13 @@ def test_the_losses_of_a_goal_follow_from_what_both_said() -> None:
         losses_of("worse", said, told, [1])
 
 
+@pytest.mark.parametrize("goal", ["worse", "accuracy"])
+def test_without_labels_only_disagreement_can_be_promised(goal: str) -> None:
+    assert losses_of("disagreement", [0, 1], [0, 2], None).student.tolist() == [False, True]
+    with pytest.raises(NotCertifiable, match="have no labels"):
+        losses_of(goal, [0, 1], [0, 2], None)
+
+
 def test_without_a_loss_it_takes_460_images_to_lose_at_most_half_a_percent() -> None:
     """ln(0.1) / ln(0.995) = 459.4."""
     same = disagreements(np.ones(460, dtype=bool))

@@ -44,8 +44,15 @@ def disagreements(agree: ArrayLike) -> Losses:
     return Losses(~same, np.zeros(len(same), dtype=np.bool_))
 
 
-def losses_of(goal: Goal, student: ArrayLike, teacher: ArrayLike, labels: ArrayLike) -> Losses:
-    """From the classes that both said and the right ones, whole numbers (N,) each."""
+def losses_of(goal: Goal, student: ArrayLike, teacher: ArrayLike, labels: ArrayLike | None) -> Losses:
+    """From the classes that both said and the right ones, whole numbers (N,) each.
+
+    Raises NotCertifiable for a goal that needs labels where nobody knows them (None).
+    """
+    if labels is None:
+        if goal != "disagreement":
+            raise NotCertifiable("the images have no labels, and without them only disagreement can be promised")
+        labels = teacher
     said, told, right = (np.asarray(classes, dtype=np.int64) for classes in (student, teacher, labels))
     if not said.shape == told.shape == right.shape:  # numpy would compare one class with every image
         raise ValueError(f"classes of {said.shape}, {told.shape} and {right.shape} images; as many of each are wanted")
