@@ -42,7 +42,7 @@ def export(
 
     `name` defaults to the recipe's, `version` to the next free one, `teacher` ("name" or "name/version") to the
     bundle of the run's own teacher. `precisions` are those of its graphs, fp32 always among them; `gate` says what
-    int8 may cost.
+    fp16 and int8 may cost.
 
     Raises ExportError, and TrainingError where the run or its data cannot be read.
     """

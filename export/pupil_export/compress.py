@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from pupil_export.answers import OnnxModel
 from pupil_export.cost import cost
-from pupil_export.fp16 import check_cost, to_fp16
+from pupil_export.fp16 import answers_in_half, to_fp16
 from pupil_export.gate import Gate
 from pupil_export.graph import Served
 from pupil_export.int8 import to_int8
-from pupil_export.splits import labels_of, spread, training_images
+from pupil_export.splits import labels_of, training_images
 from pupil_training.data import ImageSet
 from pupil_training.runs import Run
 
@@ -28,21 +28,21 @@ def compress(
 ) -> dict[str, Compressed]:
     """`graph`, which is `served` in fp32, in each of these precisions but fp32.
 
-    Raises ExportError where one of them strays too far from fp32.
+    Raises ExportError where one of them costs more than the gate lets pass.
     """
     found = {}
     if "fp16" in precisions:
-        found["fp16"] = _fp16(served, graph, validation)
+        found["fp16"] = _fp16(served, graph, validation, gate)
     if "int8" in precisions:
         found["int8"] = _int8(run, graph, validation, gate)
     return found
 
 
-def _fp16(served: Served, graph: bytes, validation: ImageSet) -> Compressed:
-    images = validation.images.numpy()
-    half = to_fp16(served, images[spread(len(images), IMAGES)])
-    spent = cost(OnnxModel(half)(images), OnnxModel(graph)(images), labels_of(validation))
-    check_cost(spent)
+def _fp16(served: Served, graph: bytes, validation: ImageSet, gate: Gate) -> Compressed:
+    images, half = validation.images.numpy(), to_fp16(served)
+    spent = cost(answers_in_half(served, images), OnnxModel(graph)(images), labels_of(validation))
+    if not gate.passes(spent):
+        raise gate.refusal("fp16", "its graph", spent)
     return Compressed(half, spent.facts)
 
 
