@@ -34,7 +34,7 @@ def _from_toml(context: click.Context, parameter: click.Parameter, file: Path | 
 
 
 def _option(name: str, kind: Any, default: Any, text: str, **more: Any) -> Callable[[Command], Command]:
-    variable = "PUPIL_" + name.lstrip("-").replace("-", "_").upper()
+    variable = "PUPIL_" + name.partition("/")[0].lstrip("-").replace("-", "_").upper()
     return click.option(
         name,
         type=kind,
