@@ -17,6 +17,7 @@ from pupil_server.live.watch import Watches
 from pupil_server.loading import limits
 from pupil_server.metrics import Metrics
 from pupil_server.operations import OperationsServer
+from pupil_server.policy import Policies
 from pupil_server.quotas import new_bucket
 from pupil_server.repository import Repository
 from pupil_server.resources import share_of_cores
@@ -159,7 +160,7 @@ class Server:
             raise BundleError(
                 f"{self.settings.repository}: no <model>/<version>/bundle.json here; write one with pupil export"
             )
-        for name in self.settings.models:
+        for name in (*self.settings.models, *Policies(self.settings.versions).names):
             if name not in on_disk:
                 raise BundleError(f"{self.settings.repository}: no model {name}; it has: {', '.join(on_disk)}")
         return list(self.settings.models or on_disk)
