@@ -66,6 +66,10 @@ class Repository:
         versions = self._versions.get(name)
         return None if versions is None else any(version.model for version in versions.values())
 
+    def means(self, name: str) -> int:
+        """The version that a bare name means; 0 where none answers."""
+        return self._answering.get(name, 0)
+
     def loaded(self) -> list[LoadedModel]:
         return [version.model for versions in self._versions.values() for version in versions.values() if version.model]
 
@@ -87,7 +91,7 @@ class Repository:
         elif spec.WhichOneof("choice") == "version":
             number = spec.version
         else:
-            number = self._answering.get(spec.name, 0)
+            number = self.means(spec.name)
         version = versions.get(number)
         if version is None or version.model is None:
             raise self._missing(spec.name, number, versions)
@@ -118,7 +122,7 @@ class Repository:
             model = (known and known.model) or await self._load(name, number)
             if aside:
                 return model
-            if not keep_others or number > self._answering.get(name, 0):
+            if not keep_others or number > self.means(name):
                 self._answering[name] = number
                 log.info("%s means %s from now on", name, model)
             if not keep_others:
@@ -200,7 +204,7 @@ class Repository:
 
     async def _retire(self, name: str, numbers: Collection[int]) -> None:
         """Takes versions out of service now. Their drain goes on though its caller hangs up: half of one is a leak."""
-        if self._answering.get(name) in numbers:
+        if self.means(name) in numbers:
             others = [n for n, version in self._versions[name].items() if version.model and n not in numbers]
             self._answering[name] = max(others, default=0)
         for number in numbers:
@@ -236,7 +240,7 @@ class Repository:
         wanted = self._wanted(name, self._looks.settled(name, stamps, only_still=only_still))
         for number in self._looks.news(name, wanted):
             try:
-                await self.load(name, number, keep_others=number < self._answering.get(name, 0))
+                await self.load(name, number, keep_others=number < self.means(name))
             except Exception as error:  # the log has the reason; the others must not wait for this one
                 log.warning("%s/%s stays out: %s", name, number, type(error).__name__)
         await self._forget(name, stamps)

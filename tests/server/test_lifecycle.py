@@ -107,6 +107,11 @@ def test_versions_side_by_side_aliases_and_unloading(start, connect, toolbox, re
             return stubs.inference.Classify(asked, timeout=PATIENCE).answered_by.version
 
         assert (answered(), answered(version=1), answered(version=2)) == (2, 1, 2)
+        listed = stubs.models.List(models_pb2.ListModelsRequest(), timeout=PATIENCE).models
+        assert [(model.version, model.by_name) for model in listed if model.name == "student"] == [
+            (1, False),
+            (2, True),
+        ]
         stubs.models.SetAlias(models_pb2.SetAliasRequest(name="student", alias="stable", version=1), timeout=PATIENCE)
         assert answered(alias="stable") == 1
         assert json.loads((repository / "student/aliases.json").read_text()) == {"stable": 1}
