@@ -14,7 +14,7 @@ from pupil_export.card import model_card
 from pupil_export.compress import compress
 from pupil_export.evidence import calibration_answers, certificates, measure
 from pupil_export.gate import DEFAULT_GATE, Gate
-from pupil_export.goldens import golden_file, goldens
+from pupil_export.goldens import TOLERANCES, golden_file, goldens
 from pupil_export.graph import Served, export_graph
 from pupil_export.parity import check_parity
 from pupil_export.precisions import file_of, in_order
@@ -80,7 +80,8 @@ def _content(run: Run, precisions: Sequence[str], gate: Gate) -> tuple[dict[str,
     compressed = compress(run, served, graph, validation, precisions, gate)
     graphs = {"fp32": graph, **{precision: each.graph for precision, each in compressed.items()}}
     models = {precision: OnnxModel(each) for precision, each in graphs.items()}
-    files, said = goldens(models, validation), {}
+    tolerances = TOLERANCES | {precision: each.tolerance for precision, each in compressed.items()}
+    files, said = goldens(models, tolerances, validation), {}
     for precision, model in models.items():
         said[precision], its_files = _evidence(precision, model, splits, run.model.temperature.item())
         files |= {file_of(precision, "model.onnx"): graphs[precision], **its_files}

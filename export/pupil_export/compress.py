@@ -7,6 +7,7 @@ from pupil_export.answers import OnnxModel
 from pupil_export.cost import cost
 from pupil_export.fp16 import answers_in_half, to_fp16
 from pupil_export.gate import Gate
+from pupil_export.goldens import TOLERANCES
 from pupil_export.graph import Served
 from pupil_export.int8 import to_int8
 from pupil_export.splits import labels_of, training_images
@@ -21,6 +22,7 @@ class Compressed(NamedTuple):
 
     graph: bytes
     facts: dict[str, Any]
+    tolerance: float  # between its scores here and on another processor
 
 
 def compress(
@@ -43,10 +45,12 @@ def _fp16(served: Served, graph: bytes, validation: ImageSet, gate: Gate) -> Com
     spent = cost(answers_in_half(served, images), OnnxModel(graph)(images), labels_of(validation))
     if not gate.passes(spent):
         raise gate.refusal("fp16", "its graph", spent)
-    return Compressed(half, spent.facts)
+    tolerance = max(TOLERANCES["fp16"], 2 * spent.largest_difference)  # what a GPU's rounding moves, and some room
+    return Compressed(half, spent.facts, min(1.0, tolerance))
 
 
 def _int8(run: Run, graph: bytes, validation: ImageSet, gate: Gate) -> Compressed:
     images = training_images(run, IMAGES)
     best = to_int8(graph, images, validation, gate)
-    return Compressed(best.graph, {**best.cost.facts, "quantisation": {**best.way._asdict(), "images": len(images)}})
+    facts = {**best.cost.facts, "quantisation": {**best.way._asdict(), "images": len(images)}}
+    return Compressed(best.graph, facts, TOLERANCES["int8"])
