@@ -16,6 +16,9 @@ from click.testing import CliRunner
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2
 from pupil_server.cli import serve as command
+from pupil_server.errors import SettingsError
+from pupil_server.server import Server
+from pupil_server.settings import ServerSettings
 
 PATIENCE = 20.0
 STUDENT = pb.ModelSpec(name="student")
@@ -143,3 +146,15 @@ def test_one_model_in_a_settings_file_needs_no_list(repository, tmp_path, start,
     with start("--config", str(config)) as server:
         listed = connect(server.address).models.List(models_pb2.ListModelsRequest(), timeout=PATIENCE).models
         assert [model.name for model in listed if model.state == models_pb2.STATE_READY] == ["teacher"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"keep_disagreements": Path("kept")}, "--keep-disagreements: keeps what --shadow finds"),
+        ({"keep_images": True, "shadow": 0.1}, "--keep-images: keeps them beside --keep-disagreements"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_without_another_one_asks_for_it(tmp_path, settings, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        Server(ServerSettings(repository=tmp_path, **settings))

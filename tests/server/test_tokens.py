@@ -117,7 +117,9 @@ def test_reading_the_file_again_does_not_fill_a_quota_that_was_used_up(file: Pat
     [
         ("[[token]]\nname = ", "not TOML"),
         ('[[token]]\nname = "a"\nscopes = ["infer"]', "token 0 sha256: Field required"),
-        (entry("a", "root"), "token 0 scopes"),
+        (entry("a", "root"), "token 0 scopes 0: wanted: infer, label, admin or some of them"),
+        (entry("our shop", "infer"), "token 0 name: wanted: letters, digits, '.', '_' and '-'"),
+        ('[[token]]\nname = "a"\nsha256 = "AB"\nscopes = ["infer"]', "token 0 sha256: wanted: 64 hexadecimal digits"),
         (entry("a"), "token 0 scopes"),
         (entry("a", "infer", tokn=1), "token 0 tokn: Extra inputs are not permitted"),
         (entry("a", "infer", expires="2027-01-01T00:00:00"), "token 0 expires"),

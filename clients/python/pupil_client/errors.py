@@ -91,7 +91,7 @@ ERRORS: dict[grpc.StatusCode, type[PupilError]] = {
 MISUNDERSTOOD = {  # by a sign in gRPC's own words: why somebody is there, and no server for us
     "CERTIFICATE_VERIFY_FAILED": "its certificate is of no authority that we trust; say which one is (--tls-ca)",
     "WRONG_VERSION_NUMBER": "it speaks no TLS",
-    "Socket closed": "it ends the connection at once; does it want TLS (--tls)?",
+    "Socket closed": "it ends the connection at once; does it want TLS (--tls), or a certificate of ours?",
     "Failed parsing HTTP/2": "it speaks no gRPC; is that its HTTP port?",
 }
 CODES = {code.value[0]: code for code in grpc.StatusCode}
