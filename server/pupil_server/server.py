@@ -12,8 +12,8 @@ from pupil_server.errors import BundleError
 from pupil_server.fronts import choose_front
 from pupil_server.gateway import Gateway
 from pupil_server.grpc_front import GrpcFront
-from pupil_server.heart import Heart
 from pupil_server.live.watch import Watches
+from pupil_server.liveness import Liveness
 from pupil_server.loading import limits
 from pupil_server.metrics import Metrics
 from pupil_server.operations import OperationsServer
@@ -76,7 +76,7 @@ class Server:
         if not certificates and not settings.unix and not _is_loopback(settings.host):
             log.warning("%s without TLS: whoever is on the way can read images and tokens", settings.host)
         self._ready = False
-        self._heart = Heart(self.repository.loaded, self._watched, self.metrics, longest_batch=settings.watchdog)
+        self._liveness = Liveness(self.repository.loaded, self._watched, self.metrics, longest_batch=settings.watchdog)
         self._beating: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._saver: asyncio.Task[None] | None = None
@@ -86,11 +86,11 @@ class Server:
     async def start(self) -> None:
         """Loads the models, then opens the doors. Raises BundleError or OSError, and nothing is left running then."""
         try:
-            self._beating = asyncio.create_task(self._heart.beat())
+            self._beating = asyncio.create_task(self._liveness.keep_beating())
             self._operations = OperationsServer(
                 self._place.http if self._place else (self.settings.host, self.settings.http_port),
                 registry=self.metrics.registry,
-                is_live=self._heart.why_not_live,
+                is_live=self._liveness.why_not_live,
                 is_ready=lambda: "" if self._ready else "loading or draining",
                 gateway=self._gateway() if self.settings.http_gateway else None,
             )

@@ -16,8 +16,8 @@ BEAT = 0.5  # seconds between two beats of the loop
 SILENT = 10.0  # seconds without a beat after which the loop counts as hung
 
 
-class Heart:
-    """Beats on the event loop. With each beat it looks for batches that hang and for files that changed."""
+class Liveness:
+    """A task on the event loop that beats, and looks for batches that hang and for files that changed."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Heart:
         self._last = time.monotonic()
         self._hung = ""
 
-    async def beat(self) -> None:
+    async def keep_beating(self) -> None:
         """Until cancelled."""
         while True:
             due = time.monotonic() + BEAT
