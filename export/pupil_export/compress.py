@@ -1,9 +1,10 @@
 """The smaller precisions of a graph, each of them checked against fp32 on the validation split."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
-from pupil_export.answers import OnnxModel
+from pupil_export.answers import Answering, OnnxModel
 from pupil_export.cost import cost
 from pupil_export.fp16 import answers_in_half, to_fp16
 from pupil_export.gate import Gate
@@ -23,6 +24,7 @@ class Compressed(NamedTuple):
     graph: bytes
     facts: dict[str, Any]
     tolerance: float  # between its scores here and on another processor
+    answers: Answering  # as where it will be served: fp16 on a GPU
 
 
 def compress(
@@ -41,16 +43,16 @@ def compress(
 
 
 def _fp16(served: Served, graph: bytes, validation: ImageSet, gate: Gate) -> Compressed:
-    images, half = validation.images.numpy(), to_fp16(served)
-    spent = cost(answers_in_half(served, images), OnnxModel(graph)(images), labels_of(validation))
+    images, half, answers = validation.images.numpy(), to_fp16(served), partial(answers_in_half, served)
+    spent = cost(answers(images), OnnxModel(graph)(images), labels_of(validation))
     if not gate.passes(spent):
         raise gate.refusal("fp16", "its graph", spent)
     tolerance = max(TOLERANCES["fp16"], 2 * spent.largest_difference)  # what a GPU's rounding moves, and some room
-    return Compressed(half, spent.facts, min(1.0, tolerance))
+    return Compressed(half, spent.facts, min(1.0, tolerance), answers)
 
 
 def _int8(run: Run, graph: bytes, validation: ImageSet, gate: Gate) -> Compressed:
     images = training_images(run, IMAGES)
     best = to_int8(graph, images, validation, gate)
     facts = {**best.cost.facts, "quantisation": {**best.way._asdict(), "images": len(images)}}
-    return Compressed(best.graph, facts, TOLERANCES["int8"])
+    return Compressed(best.graph, facts, TOLERANCES["int8"], OnnxModel(best.graph))
