@@ -117,24 +117,31 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2) if pid else float("nan")
 
 
+def h2load(
+    url: str, request: Message, requests: int, in_flight: int, prefix: list[str], *, connections: int = 1
+) -> float:
+    """Answers a second, so many calls in flight on each connection. Raises SystemExit where one is missing."""
+    with tempfile.NamedTemporaryFile() as body:
+        body.write(struct.pack(">BI", 0, request.ByteSize()) + request.SerializeToString())
+        body.flush()
+        command = [*prefix, "h2load", "-c", str(connections), "-m", str(in_flight), "-n", str(requests)]
+        command += ["-d", body.name, "-H", "content-type: application/grpc", "-H", "te: trailers", url]
+        out = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
+    found = re.search(r"([\d.]+) req/s.*?(\d+) succeeded", out, re.DOTALL)
+    if not found or int(found[2]) != requests:
+        raise SystemExit(f"{url}: not every request was answered:\n{out}")
+    return float(found[1])
+
+
 def load(server: Server, row: Row, requests: int, prefix: list[str]) -> tuple[float, float]:
     """CPU seconds of the server per 1,000 images, and images a second."""
     cpu = seconds = 0.0
     each = max(row.in_flight, requests // len(row.requests))
     for request in row.requests:
-        with tempfile.NamedTemporaryFile() as body:
-            body.write(struct.pack(">BI", 0, request.ByteSize()) + request.SerializeToString())
-            body.flush()
-            command = [*prefix, "h2load", "-c", "1", "-m", str(row.in_flight), "-n", str(each), "-d", body.name]
-            command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-            before = cpu_seconds(server.pid)
-            url = f"http://{server.address}{row.path}"
-            out = subprocess.run([*command, url], capture_output=True, text=True, timeout=600, check=True).stdout
-        found = re.search(r"([\d.]+) req/s.*?(\d+) succeeded", out, re.DOTALL)
-        if not found or int(found[2]) != each:
-            raise SystemExit(f"{row.name}, {server.address}: not every request was answered:\n{out}")
+        before = cpu_seconds(server.pid)
+        rate = h2load(f"http://{server.address}{row.path}", request, each, row.in_flight, prefix)
         cpu += cpu_seconds(server.pid) - before
-        seconds += each / float(found[1])
+        seconds += each / rate
     images = each * len(row.requests) * row.images
     return cpu / images * 1000, images / seconds
 

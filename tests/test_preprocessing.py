@@ -1,6 +1,8 @@
 """Training and server read pictures with code of their own; here the two must give the same pixels."""
 
 import io
+import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pupil_server.bundle import InputSize, Resize
+from pupil_server.bundle_facts import InputSize, Resize
 from pupil_server.errors import BadImage
 from pupil_server.images import Limits, decode
 from pupil_training.preprocess import Preprocess, UnreadableImage
@@ -60,6 +62,62 @@ def test_training_and_server_see_the_same_pixels(
     size = InputSize.model_validate({"height": height, "width": width, "channels": channels})
     rule = Resize.model_validate({"shortest_side": side, "crop": "center", "interpolation": interpolation})
     assert np.array_equal(trained, decode(file, size, rule, LIMITS))
+
+
+def trained(file: bytes, channels: int) -> list[list[int]]:
+    """Two by two pixels, the first channel."""
+    return Preprocess(2, 2, channels, 2, "bilinear").decode(file)[..., 0].tolist()
+
+
+def served(file: bytes, channels: int) -> list[list[int]]:
+    size = InputSize.model_validate({"height": 2, "width": 2, "channels": channels})
+    rule = Resize.model_validate({"shortest_side": 2, "crop": "center", "interpolation": "bilinear"})
+    return decode(file, size, rule, LIMITS)[..., 0].tolist()
+
+
+def saved(image: Image.Image, kind: str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def with_tag(tiff: bytes, number: int, value: int) -> bytes:
+    """A little-endian TIFF, one of its short values changed."""
+    place = tiff.index(struct.pack("<HHI", number, 3, 1)) + 8
+    return tiff[:place] + struct.pack("<H", value) + tiff[place + 2 :]
+
+
+DEEP = np.array([[0x80FF, 0x00FF], [0x0100, 0xFFFF]], np.uint16)
+TIFF = saved(Image.fromarray(DEEP), "TIFF")
+
+
+@pytest.mark.parametrize("read", [trained, served])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("file", "pixels"),
+    [
+        (saved(Image.fromarray(DEEP), "PNG"), [[0x80, 0], [1, 0xFF]]),
+        (TIFF, [[0x80, 0], [1, 0xFF]]),
+        (saved(Image.fromarray(DEEP.astype(">u2")), "TIFF"), [[0x80, 0], [1, 0xFF]]),
+        (with_tag(TIFF, 262, 0), [[0x7F, 0xFF], [0xFE, 0]]),  # white is zero
+        (with_tag(TIFF, 258, 12).replace(DEEP.tobytes(), b"\x80\xf0\x10\x01\x0f\xff\0\0"), [[0x80, 1], [1, 0xFF]]),
+    ],
+    ids=["PNG", "TIFF", "big-endian TIFF", "white is zero", "12 bits"],
+)
+def test_of_sixteen_bits_of_grey_the_highest_eight_are_kept(
+    read: Callable[[bytes, int], list[list[int]]], channels: int, file: bytes, pixels: list[list[int]]
+) -> None:
+    assert read(file, channels) == pixels
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "LAB"])
+def test_pixels_of_which_nobody_can_tell_which_is_white_are_refused_in_the_same_words(mode: str) -> None:
+    file = saved(Image.new(mode, (2, 2)), "TIFF")
+    told = f"^pixels of the kind {mode}; save it with 8 or 16 bits, grey or RGB$"
+    with pytest.raises(UnreadableImage, match=told):
+        trained(file, 3)
+    with pytest.raises(BadImage, match=told):
+        served(file, 3)
 
 
 @pytest.mark.parametrize(

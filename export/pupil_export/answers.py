@@ -1,7 +1,8 @@
 """What ONNX Runtime answers: every figure in a bundle comes from the very graph that is served."""
 
 import os
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ class Answers(NamedTuple):
     def confidence(self) -> NDArray[np.float32]:
         confidence: NDArray[np.float32] = self.scores.max(axis=1)
         return confidence
+
+
+Answering: TypeAlias = Callable[[NDArray[np.uint8]], Answers]  # to images (N, H, W, C)
 
 
 class OnnxModel:

@@ -9,12 +9,12 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-from pupil_export.answers import OnnxModel
+from pupil_export.answers import Answering, OnnxModel
 from pupil_export.card import model_card
 from pupil_export.compress import compress
 from pupil_export.evidence import calibration_answers, certificates, measure
 from pupil_export.gate import DEFAULT_GATE, Gate
-from pupil_export.goldens import golden_file, goldens
+from pupil_export.goldens import TOLERANCES, golden_file, goldens
 from pupil_export.graph import Served, export_graph
 from pupil_export.parity import check_parity
 from pupil_export.precisions import file_of, in_order
@@ -42,7 +42,7 @@ def export(
 
     `name` defaults to the recipe's, `version` to the next free one, `teacher` ("name" or "name/version") to the
     bundle of the run's own teacher. `precisions` are those of its graphs, fp32 always among them; `gate` says what
-    int8 may cost.
+    fp16 and int8 may cost.
 
     Raises ExportError, and TrainingError where the run or its data cannot be read.
     """
@@ -80,9 +80,12 @@ def _content(run: Run, precisions: Sequence[str], gate: Gate) -> tuple[dict[str,
     compressed = compress(run, served, graph, validation, precisions, gate)
     graphs = {"fp32": graph, **{precision: each.graph for precision, each in compressed.items()}}
     models = {precision: OnnxModel(each) for precision, each in graphs.items()}
-    files, said = goldens(models, validation), {}
+    tolerances = TOLERANCES | {precision: each.tolerance for precision, each in compressed.items()}
+    files, said = goldens(models, tolerances, validation), {}
+    answering: dict[str, Answering] = {**models, **{precision: each.answers for precision, each in compressed.items()}}
+    temperature = run.model.temperature.item()
     for precision, model in models.items():
-        said[precision], its_files = _evidence(precision, model, splits, run.model.temperature.item())
+        said[precision], its_files = _evidence(precision, model, answering[precision], splits, temperature)
         files |= {file_of(precision, "model.onnx"): graphs[precision], **its_files}
     files |= learned.files
     facts = {**_known(run, splits), "parity": asdict(parity), "machine": machine(), **said["fp32"]}
@@ -92,9 +95,9 @@ def _content(run: Run, precisions: Sequence[str], gate: Gate) -> tuple[dict[str,
 
 
 def _evidence(
-    precision: str, model: OnnxModel, splits: Mapping[str, ImageSet], temperature: float
+    precision: str, model: OnnxModel, answers: Answering, splits: Mapping[str, ImageSet], temperature: float
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What the graph of one precision gives, and the file that proves its certificates, if there are any."""
+    """What one precision answers, and the file that proves its certificates, if there are any."""
     facts = {
         "file": file_of(precision, "model.onnx"),
         "bytes": model.bytes,
@@ -102,11 +105,11 @@ def _evidence(
         "calibration": None,
         "certificates": [],
         "milliseconds": milliseconds(model, splits["validation"].images.numpy()),
-        **measure(model, splits, temperature),
+        **measure(answers, splits, temperature),
     }
     if "calibration" not in splits:
         return facts, {}
-    proof = calibration_answers(model, splits["calibration"], splits.get("pool"))
+    proof = calibration_answers(answers, splits["calibration"], splits.get("pool"))
     facts["calibration"] = file_of(precision, "calibration.json")
     facts["certificates"] = certificates(proof)
     return facts, {facts["calibration"]: to_json(proof)}

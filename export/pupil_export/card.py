@@ -80,7 +80,7 @@ def _precisions(facts: Facts) -> str:
         "difference | 1 image | 32 images |\n| --- | --: | --: | --: | --: | --- | --: | --: | --: | --: |\n"
         + "\n".join(rows)
         + f"\n\nTimed with ONNX Runtime on {machine['processor']}, {machine['threads']} threads, decoding left out."
-        + (" fp16 is for GPUs: a CPU computes it in fp32." if "fp16" in facts["precisions"] else "")
+        + (" fp16 is for GPUs, and judged as they round; a CPU uses fp32." if "fp16" in facts["precisions"] else "")
         + _quantisation(facts)
     )
 

@@ -23,14 +23,14 @@ from pupil_export.gate import Gate
     type=click.FloatRange(0, 1),
     default=Gate.most_lost,
     show_default=True,
-    help="Accuracy that int8 may lose on the validation split.",
+    help="Accuracy that fp16 or int8 may lose on the validation split.",
 )
 @click.option(
     "--least-agreement",
     type=click.FloatRange(0, 1),
     default=Gate.least_agreement,
     show_default=True,
-    help="Share of the validation split on which int8 must have fp32's best class.",
+    help="Share of the validation split on which they must have fp32's best class.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the bundle's path and facts as one JSON object.")
 def export(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
-from pupil_export.answers import Answers, OnnxModel
+from pupil_export.answers import Answering, Answers
 from pupil_export.splits import labels_of
 from pupil_training.data import ImageSet
 from pupil_trust import (
@@ -25,7 +25,7 @@ DELTA = 0.05
 ENOUGH = 56  # rows and columns: of a larger image so many are looked at, as a server does
 
 
-def measure(model: OnnxModel, splits: Mapping[str, ImageSet], temperature: float) -> dict[str, Any]:
+def measure(model: Answering, splits: Mapping[str, ImageSet], temperature: float) -> dict[str, Any]:
     """`metrics` and `calibration_error` of bundle.json; the latter on test images, or else on validation's."""
     facts: dict[str, Any] = {"metrics": {}}
     for split in ("validation", "test"):
@@ -36,7 +36,7 @@ def measure(model: OnnxModel, splits: Mapping[str, ImageSet], temperature: float
     return facts
 
 
-def calibration_answers(model: OnnxModel, calibration: ImageSet, pool: ImageSet | None) -> dict[str, Any]:
+def calibration_answers(model: Answering, calibration: ImageSet, pool: ImageSet | None) -> dict[str, Any]:
     """The content of calibration.json."""
     pixels = calibration.images.numpy()
     answers, step = model(pixels), max(1, min(pixels.shape[1:3]) // ENOUGH)

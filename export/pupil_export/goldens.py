@@ -19,7 +19,7 @@ IMAGES = 8
 TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 5e-2}
 
 
-def goldens(models: Mapping[str, OnnxModel], images: ImageSet) -> dict[str, bytes]:
+def goldens(models: Mapping[str, OnnxModel], tolerances: Mapping[str, float], images: ImageSet) -> dict[str, bytes]:
     """The files of golden/: original pictures, before resizing, and their scores in the precision of each model."""
     chosen = one_of_each_class(labels_of(images))[:IMAGES]
     encoded = [images.encoded(i) for i in chosen.tolist()]
@@ -28,7 +28,7 @@ def goldens(models: Mapping[str, OnnxModel], images: ImageSet) -> dict[str, byte
     for precision, model in models.items():
         scores = model(images.images.numpy()[chosen]).scores
         entries = [{"file": name, "scores": row.tolist()} for name, row in zip(pictures, scores, strict=True)]
-        text = json.dumps({"tolerance": TOLERANCES[precision], "images": entries}, indent=2)
+        text = json.dumps({"tolerance": tolerances[precision], "images": entries}, indent=2)
         files[golden_file(precision)] = text.encode()
     return files
 

@@ -14,7 +14,6 @@ from onnxruntime.quantization import QDQQuantizer, QuantType, TensorsData
 
 from pupil_export.answers import OnnxModel
 from pupil_export.cost import Cost, cost
-from pupil_export.errors import ExportError
 from pupil_export.gate import Gate
 from pupil_export.layers import LAYERS, layers, outside
 from pupil_export.ranges import METHODS, tensor_ranges
@@ -71,10 +70,7 @@ def to_int8(graph: bytes, images: NDArray[np.uint8], validation: ImageSet, gate:
         if passing := [one for one in tried if gate.passes(one.cost)]:
             return max(passing, key=lambda one: one.rank)
     best = max(tried, key=lambda one: one.rank)
-    raise ExportError(
-        f"int8: the best of {len(tried)} ways ({best.way}) {gate.compare(best.cost)}; not exported. Leave int8 out "
-        "of --precision, or accept the cost with --most-lost and --least-agreement"
-    )
+    raise gate.refusal("int8", f"the best of {len(tried)} ways ({best.way})", best.cost)
 
 
 def quantise(model: onnx.ModelProto, way: Way, ranges: TensorsData) -> bytes:

@@ -31,7 +31,7 @@ def check_parity(served: Served, model: OnnxModel, images: NDArray[np.uint8]) ->
     some = np.resize(images, (IMAGES, *images.shape[1:]))  # repeats them where there are fewer
     largest = 0.0
     for batch_size in BATCH_SIZES:
-        expected = _pytorch(served, some, batch_size)
+        expected = pytorch_answers(served, some, batch_size)
         found = model(some, batch_size)
         difference = float(np.abs(found.scores - expected.scores).max())
         differing = int((found.predicted != expected.predicted).sum())
@@ -44,7 +44,8 @@ def check_parity(served: Served, model: OnnxModel, images: NDArray[np.uint8]) ->
     return Parity(min(len(images), IMAGES), largest)
 
 
-def _pytorch(served: Served, images: NDArray[np.uint8], batch_size: int) -> Answers:
+def pytorch_answers(served: Served, images: NDArray[np.uint8], batch_size: int) -> Answers:
+    """PyTorch's answers to uint8 images (N, H, W, C)."""
     with torch.inference_mode():
         answers = [served(batch) for batch in torch.split(torch.from_numpy(images), batch_size)]
     return Answers(*(torch.cat(parts).numpy() for parts in zip(*answers, strict=True)))

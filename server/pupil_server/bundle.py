@@ -4,91 +4,15 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pupil_server.answers import certificate_message
+from pupil_server.bundle_facts import BundleFacts, PrecisionFacts, read_facts
 from pupil_server.errors import BundleError
 from pupil_trust import Calibration, Certificate
-
-GOLDENS = "golden/golden.json"
-
-
-class _Facts(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")  # a reader ignores keys that it does not know
-
-
-class InputSize(_Facts):
-    height: int = Field(gt=0)
-    width: int = Field(gt=0)
-    channels: Literal[1, 3]
-
-
-class Resize(_Facts):
-    shortest_side: int = Field(gt=0)
-    crop: Literal["center"]
-    interpolation: Literal["bilinear", "bicubic"]
-
-
-class Teacher(_Facts):
-    name: str
-    version: int | None = None
-    fingerprint: str | None = None
-
-
-class TrainedOn(_Facts):
-    missing: tuple[str, ...] = ()  # images that the model learned from and the bundle does not know
-
-
-class PrecisionFacts(_Facts):
-    """What differs from one precision of a bundle to the next: its files, and what its own scores prove."""
-
-    file: str
-    goldens: str
-    calibration: str | None = None
-    certificates: tuple[dict[str, Any], ...] = ()
-
-
-class BundleFacts(_Facts):
-    """`bundle.json`, format 1; docs/files.md explains each key."""
-
-    format: Literal[1]
-    model: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    version: int = Field(gt=0)
-    created: str
-    classes: tuple[str, ...] = Field(min_length=2)
-    input: InputSize
-    resize: Resize
-    precision: str
-    temperature: float = Field(gt=0, allow_inf_nan=False)
-    max_batch: Literal[1] | None = None  # of an imported graph that takes one image at a time
-    teacher: Teacher | None = None
-    trained_on: TrainedOn = TrainedOn()
-    certificates: tuple[dict[str, Any], ...] = ()
-    precisions: dict[str, PrecisionFacts] = {}
-    files: dict[str, str]
-    fingerprint: str
-
-    @model_validator(mode="after")
-    def _crop_lies_inside(self) -> Self:
-        if self.resize.shortest_side < max(self.input.height, self.input.width):
-            raise ValueError("resize.shortest_side is smaller than the input")
-        return self
-
-    def largest_batch(self, allowed: int) -> int:
-        """How many images may go into the graph at once, where the server allows so many."""
-        return min(allowed, self.max_batch or allowed)
-
-    def each_precision(self) -> dict[str, PrecisionFacts]:
-        """By name, the one whose figures stand at the top first."""
-        calibration = "calibration.json" if "calibration.json" in self.files else None
-        top = PrecisionFacts(
-            file="model.onnx", goldens=GOLDENS, calibration=calibration, certificates=self.certificates
-        )
-        return {self.precision: top, **self.precisions}
 
 
 @dataclass(frozen=True)
@@ -140,7 +64,7 @@ class Bundle:
 
 def read_bundle(folder: Path) -> Bundle:
     """The bundle in `folder`; raises BundleError for anything missing, changed or not understood."""
-    facts = _read_facts(folder)
+    facts = read_facts(folder)
     for name, sha256 in facts.files.items():
         _check_file(folder, name, sha256)
     if (facts.model, str(facts.version)) != (folder.parent.name, folder.name):
@@ -171,32 +95,6 @@ def _in_precision(folder: Path, facts: BundleFacts, precision: str, own: Precisi
             f"{folder}: calibration, certificates or goldens of {precision} are not understood ({error!r}); "
             "export it again"
         ) from error
-
-
-def _read_facts(folder: Path) -> BundleFacts:
-    file = folder / "bundle.json"
-    try:
-        raw = json.loads(file.read_bytes())
-        facts = BundleFacts.model_validate(raw)
-        computed = fingerprint(raw)
-    except OSError as error:
-        raise BundleError(f"{file}: {error.strerror}; is this a bundle?") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{file}: {place}: {first['msg']}; export it again") from error
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{file}: not JSON ({error}); export it again") from error
-    if computed != facts.fingerprint:
-        raise BundleError(f"{file}: changed since it was exported (the fingerprint differs); export it again")
-    return facts
-
-
-def fingerprint(facts: dict[str, Any]) -> str:
-    """SHA-256 over `bundle.json` without its own `fingerprint`, in the one spelling that docs/files.md fixes."""
-    rest = {key: value for key, value in facts.items() if key != "fingerprint"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _check_file(folder: Path, name: str, sha256: str) -> None:

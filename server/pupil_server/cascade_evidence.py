@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pupil_server.bundle import fingerprint
+from pupil_server.bundle_facts import fingerprint
 from pupil_server.errors import NoCertificate
 from pupil_server.model import LoadedModel
 

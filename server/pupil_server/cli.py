@@ -24,21 +24,25 @@ def _from_toml(context: click.Context, parameter: click.Parameter, file: Path | 
         settings = tomllib.loads(file.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise click.ClickException(f"{file}: {error}") from error
-    names = {str(known.name) for known in context.command.params} - {"config"}
-    for key in settings:
+    names = {str(known.name): known.multiple for known in context.command.params if isinstance(known, click.Option)}
+    del names["config"]
+    for key, value in settings.items():
         if key not in names:
             close = difflib.get_close_matches(key, names, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(names))}"
             raise click.ClickException(f"{file}: unknown setting {key!r}; {hint}")
+        if names[key] and not isinstance(value, list):
+            settings[key] = [value]  # one of what may be several
     context.default_map = {**(context.default_map or {}), **settings}
 
 
 def _option(name: str, kind: Any, default: Any, text: str, **more: Any) -> Callable[[Command], Command]:
-    variable = "PUPIL_" + name.lstrip("-").replace("-", "_").upper()
+    variable = "PUPIL_" + name.partition("/")[0].lstrip("-").replace("-", "_").upper()
+    if default is not None:  # click takes a None for a value, which even what is required then has
+        more["default"] = default
     return click.option(
         name,
         type=kind,
-        default=default,
         help=text,
         envvar=variable,
         show_envvar=True,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.v1.inference_pb2 import Images, Pixels
-from pupil_server.bundle import InputSize, Resize
+from pupil_server.bundle_facts import InputSize, Resize
 from pupil_server.call import Call
 from pupil_server.errors import BadImage, BadRequest, DeadlineExceeded
 from pupil_server.images import Limits, decode

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from pupil_server.bundle import InputSize, Resize
+from pupil_server.bundle_facts import InputSize, Resize
 from pupil_server.errors import BadImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 INTERPOLATION = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # of 8 bits or fewer
+DEEP = ("I;16", "I;16B")  # grey of 16 or 12 bits
 MOST_READS = 100_000  # of one file; a PNG of 16 MB in the usual chunks takes 6,000
 MOST_SCANS = 100  # of one JPEG; a progressive photograph has ten, and each costs a pass over all its pixels
 
@@ -49,9 +51,7 @@ def decode(data: bytes, size: InputSize, resize: Resize, limits: Limits) -> NDAr
             _check_header(image, data, resize, limits)
             image.load()
             _turn_upright(image)
-            image.info.pop("transparency", None)  # Pillow would drop it too, with a warning
-            mode = "L" if size.channels == 1 else "RGB"
-            coloured = image if image.mode == mode else image.convert(mode)  # which would copy all its pixels
+            coloured = _in_colours(image, "L" if size.channels == 1 else "RGB")
     except (BadImage, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -123,6 +123,25 @@ def _turn_upright(image: Image.Image) -> None:
         raise
     except Exception:
         return
+
+
+def _in_colours(image: Image.Image, mode: str) -> Image.Image:
+    """Grey or RGB of 8 bits. Raises BadImage for numbers of which nobody can tell which one is white."""
+    image.info.pop("transparency", None)  # Pillow would drop it too, with a warning
+    if image.mode in DEEP:
+        image = _eight_bits(image)
+    elif image.mode not in MODES:
+        raise BadImage(f"pixels of the kind {image.mode}; save it with 8 or 16 bits, grey or RGB")
+    return image if image.mode == mode else image.convert(mode)  # which would copy all its pixels
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The highest 8 bits of each pixel; Pillow's own conversion makes everything above 255 white."""
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    (bits,) = tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,))
+    grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+    white_is_zero = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+    return Image.fromarray(~grey if white_is_zero else grey)
 
 
 def _shrunk(size: tuple[int, int], resize: Resize) -> tuple[int, int]:

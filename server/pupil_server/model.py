@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pupil_proto.v1.inference_pb2 import AnsweredBy, Images
 from pupil_server.admission import Admission
 from pupil_server.batching import Answer, Batcher
-from pupil_server.bundle import InputSize
+from pupil_server.bundle_facts import InputSize
 from pupil_server.call import Call
 from pupil_server.decoding import Decoder, count, pixels_array
 from pupil_server.door import Door

@@ -61,6 +61,7 @@ class ModelHandlers:
             info.aliases.extend(sorted(a for a, target in self._repository.aliases(name).items() if target == number))
         except BundleError as error:
             info.reason = info.reason or self._repository.spell(error)
+        info.by_name = number == self._repository.means(name)
         if version.model:
             describe(version.model, info)
         return info

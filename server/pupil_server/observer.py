@@ -1,6 +1,6 @@
 """What the batcher of a model tells of itself, as metrics and statistics."""
 
-from pupil_server.bundle import BundleFacts
+from pupil_server.bundle_facts import BundleFacts
 from pupil_server.door import Door
 from pupil_server.metrics import Metrics
 

@@ -63,4 +63,6 @@ def _listening(address: tuple[str, int] | Path, handler: type[PostHandler]) -> B
         return BoundedHTTPServer(address, handler)
     except OSError as error:
         host, port = address
-        raise OSError(f"{host}:{port} is in use or not ours to use; choose another --http-port") from error
+        raise OSError(
+            f"{host}:{port} is in use or not ours to use; choose another --http-port or --host: {error.strerror}"
+        ) from error

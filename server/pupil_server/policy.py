@@ -52,5 +52,10 @@ class Policies:
             except ValueError as error:
                 raise BundleError(f"--versions {text}: {error}") from None
 
+    @property
+    def names(self) -> set[str]:
+        """The models that have a policy of their own."""
+        return self._policies.keys() - {EVERY}
+
     def of(self, name: str) -> Policy:
         return self._policies.get(name, self._policies[EVERY])

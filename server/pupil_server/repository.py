@@ -8,16 +8,15 @@ from contextlib import AbstractContextManager, suppress
 
 from pupil_proto.v1.inference_pb2 import ModelSpec
 from pupil_proto.v1.models_pb2 import State
-from pupil_server.aliases import Aliases
 from pupil_server.decoding import Decoder
 from pupil_server.errors import BadRequest, BundleError, NotFound, Unavailable
-from pupil_server.following import Looks, Stamps
+from pupil_server.folder import Folder
+from pupil_server.following import Stamps
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
-from pupil_server.policy import Policies
 from pupil_server.settings import ServerSettings
 from pupil_server.transitions import Transitions
-from pupil_server.versions import NAME, Version, stamp, versions_on_disk
+from pupil_server.versions import NAME, Version
 
 log = logging.getLogger("pupil.repository")
 
@@ -27,14 +26,12 @@ class Repository:
 
     def __init__(self, settings: ServerSettings, decoder: Decoder, metrics: Metrics) -> None:
         self._settings = settings
-        self._policies = Policies(settings.versions)
-        self._aliases = Aliases(settings.repository)
+        self._folder = Folder(settings)
         self._transitions = Transitions(settings, decoder, metrics)
         self._versions: dict[str, dict[int, Version]] = defaultdict(dict)
         self._answering: dict[str, int] = {}  # the version that a bare name means
         self._changing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._leaving: dict[tuple[str, int], asyncio.Task[None]] = {}
-        self._looks = Looks()
         self._looking = asyncio.Lock()
 
     def on_load(self, hear: Callable[[LoadedModel], None]) -> None:
@@ -45,7 +42,7 @@ class Repository:
 
     def on_disk(self) -> dict[str, list[int]]:
         """The versions of each model in the repository, oldest first. Raises BundleError where it cannot be read."""
-        return versions_on_disk(self._settings.repository)
+        return self._folder.versions()
 
     def known(self) -> dict[str, dict[int, Version]]:
         """Every version on disk or in memory, with its state."""
@@ -59,12 +56,16 @@ class Repository:
 
     def aliases(self, name: str) -> dict[str, int]:
         """The versions of a model by alias. Raises BundleError for an `aliases.json` that makes no sense."""
-        return self._aliases.of(name)
+        return self._folder.aliases.of(name)
 
     def is_loaded(self, name: str) -> bool | None:
         """Whether any version of a model answers; None where none was ever asked for. Reads no disk."""
         versions = self._versions.get(name)
         return None if versions is None else any(version.model for version in versions.values())
+
+    def means(self, name: str) -> int:
+        """The version that a bare name means; 0 where none answers."""
+        return self._answering.get(name, 0)
 
     def loaded(self) -> list[LoadedModel]:
         return [version.model for versions in self._versions.values() for version in versions.values() if version.model]
@@ -83,11 +84,11 @@ class Repository:
         """The loaded model that `spec` means; raises NotFound with the names that exist, or Unavailable."""
         versions = self._versions.get(spec.name, {})
         if spec.WhichOneof("choice") == "alias":
-            number = self._aliases.resolve(spec.name, spec.alias)
+            number = self._folder.aliases.resolve(spec.name, spec.alias)
         elif spec.WhichOneof("choice") == "version":
             number = spec.version
         else:
-            number = self._answering.get(spec.name, 0)
+            number = self.means(spec.name)
         version = versions.get(number)
         if version is None or version.model is None:
             raise self._missing(spec.name, number, versions)
@@ -111,32 +112,24 @@ class Repository:
         on_disk = (await asyncio.to_thread(self.on_disk)).get(name, [])
         number = number or max(on_disk, default=0)
         if number not in on_disk:
-            raise NotFound(f"no {name}/{number or '<version>'} in the repository; it has: {self._spell_disk()}")
-        aliases = self.aliases(name)  # raises now, rather than after the work
+            raise NotFound(f"no {name}/{number or '<version>'} in the repository; it has: {self._folder.spell()}")
+        self.aliases(name)  # raises now, rather than after the work
         async with self._changing[name]:
             known = self._versions[name].get(number)
             model = (known and known.model) or await self._load(name, number)
             if aside:
                 return model
-            if not keep_others or number > self._answering.get(name, 0):
+            if not keep_others or number > self.means(name):
                 self._answering[name] = number
                 log.info("%s means %s from now on", name, model)
             if not keep_others:
                 live = [n for n, version in self._versions[name].items() if version.model]
-                kept = {number, *aliases.values(), *self._policies.of(name).keep(live, number)}
-                await self._retire(name, set(live) - kept)
+                await self._retire(name, set(live) - self._folder.kept(name, live, number))
             return model
 
     async def load_at_start(self, name: str) -> None:
         """Loads the versions that the policy wants, and those that aliases mean. Raises BundleError."""
-        stamps = self._stamped(name, self.on_disk()[name])
-        for alias, number in self.aliases(name).items():
-            if number not in stamps:
-                raise BundleError(f"{name}: its alias {alias!r} means version {number}, which is not there")
-        wanted = self._wanted(name, self._looks.settled(name, stamps, only_still=False))
-        if not wanted:
-            raise BundleError(f"--versions: no version of {name} is wanted; it has: {', '.join(map(str, stamps))}")
-        for number in self._looks.news(name, wanted):
+        for number in self._folder.at_start(name):
             await self.load(name, number, keep_others=True)
 
     async def load_as_elsewhere(self, name: str, versions: Mapping[int, bool]) -> None:
@@ -144,10 +137,9 @@ class Repository:
 
         What else is there counts as seen: it stays out, as it does over there. Raises BundleError.
         """
-        stamps = self._stamped(name, self.on_disk().get(name, []))
-        self._looks.news(name, self._wanted(name, self._looks.settled(name, stamps, only_still=False)))
-        for number in sorted(versions.keys() & stamps.keys()):
-            await self.load(name, number, keep_others=True, aside=not versions[number])
+        for number in self._folder.seen(name):
+            if number in versions:
+                await self.load(name, number, keep_others=True, aside=not versions[number])
 
     async def unload(self, name: str, number: int = 0) -> None:
         """Finishes what is in flight on a version (0: on all), then frees it. Raises NotFound."""
@@ -166,7 +158,8 @@ class Repository:
         async with self._changing[name]:
             if number:
                 self.get(ModelSpec(name=name, version=number))
-            await asyncio.to_thread(self._aliases.write, name, self._aliases.with_change(name, alias, number))
+            aliases = self._folder.aliases
+            await asyncio.to_thread(aliases.write, name, aliases.with_change(name, alias, number))
 
     async def rescan(self, *, only_still: bool = False) -> None:
         """One look at the folder: loads what is newly wanted there, and unloads what was deleted.
@@ -176,9 +169,7 @@ class Repository:
         """
         async with self._looking:
             try:
-                on_disk = await asyncio.to_thread(self._stamps)
-                if not on_disk:
-                    raise BundleError(f"{self._settings.repository}: no bundle is left; is the volume mounted?")
+                on_disk = await asyncio.to_thread(self._folder.stamps)
             except BundleError as error:
                 log.error("%s; what is loaded stays", error)
                 return
@@ -200,7 +191,7 @@ class Repository:
 
     async def _retire(self, name: str, numbers: Collection[int]) -> None:
         """Takes versions out of service now. Their drain goes on though its caller hangs up: half of one is a leak."""
-        if self._answering.get(name) in numbers:
+        if self.means(name) in numbers:
             others = [n for n, version in self._versions[name].items() if version.model and n not in numbers]
             self._answering[name] = max(others, default=0)
         for number in numbers:
@@ -214,29 +205,14 @@ class Repository:
         finally:
             del self._versions[name][number], self._leaving[name, number]
 
-    def _spell_disk(self) -> str:
-        spelled = [f"{name}/{number}" for name, numbers in self.on_disk().items() for number in numbers]
-        return ", ".join(spelled) or "nothing"
-
-    def _stamps(self) -> dict[str, Stamps]:
-        return {name: self._stamped(name, numbers) for name, numbers in self.on_disk().items()}
-
-    def _stamped(self, name: str, numbers: list[int]) -> Stamps:
-        return {number: stamp(self._settings.repository / name / str(number)) for number in numbers}
-
-    def _wanted(self, name: str, stamps: Stamps) -> Stamps:
-        wanted = self._policies.of(name).choose(stamps.keys()).union(self.aliases(name).values())
-        return {number: stamps[number] for number in wanted & stamps.keys()}
-
     async def _follow(self, name: str, stamps: Stamps, only_still: bool) -> None:
         try:
-            await asyncio.to_thread(self._aliases.reread, name)
+            await asyncio.to_thread(self._folder.aliases.reread, name)
         except BundleError as error:
             log.error("the aliases of %s stay as they were: %s", name, error)
-        wanted = self._wanted(name, self._looks.settled(name, stamps, only_still=only_still))
-        for number in self._looks.news(name, wanted):
+        for number in self._folder.news(name, stamps, only_still=only_still):
             try:
-                await self.load(name, number, keep_others=number < self._answering.get(name, 0))
+                await self.load(name, number, keep_others=number < self.means(name))
             except Exception as error:  # the log has the reason; the others must not wait for this one
                 log.warning("%s/%s stays out: %s", name, number, type(error).__name__)
         await self._forget(name, stamps)

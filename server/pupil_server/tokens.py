@@ -17,6 +17,12 @@ from pupil_server.errors import PermissionDenied, SettingsError, Unauthenticated
 from pupil_server.quotas import Bucket, Quota, new_bucket
 from pupil_server.watched import Watched
 
+WANTED = {  # where a key's pattern says too little to whoever writes the file
+    "name": "letters, digits, '.', '_' and '-', the first a letter or a digit",
+    "sha256": "64 hexadecimal digits in small letters, as pupil token writes them",
+    "scopes": "infer, label, admin or some of them",
+}
+
 
 class Scope(StrEnum):
     """What a method asks of its caller's token, where tokens are asked for at all."""
@@ -128,7 +134,9 @@ def parse_tokens(text: str) -> tuple[Entry, ...]:
         raise SettingsError(f"not TOML ({error})") from None
     except ValidationError as error:
         first = error.errors(include_input=False)[0]  # what was found may be a token that was not hashed
-        raise SettingsError(f"{' '.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+        pattern = first["type"] == "string_pattern_mismatch"
+        wanted = f"wanted: {WANTED[str(first['loc'][2])]}" if pattern else first["msg"]
+        raise SettingsError(f"{' '.join(str(part) for part in first['loc'])}: {wanted}") from None
     for what in ("name", "sha256"):
         values = [getattr(entry, what) for entry in entries]
         if twice := {value for value in values if values.count(value) > 1}:

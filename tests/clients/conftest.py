@@ -153,7 +153,7 @@ class Models(models_pb_grpc.ModelsServicer):
     def _info(self, name, version):
         return models_pb.ModelInfo(name=name, version=version, state=models_pb.STATE_READY, classes=CLASSES,
                                    height=28, width=28, channels=1, fingerprint="9f", precision="fp32",
-                                   aliases=["stable"])  # fmt: skip
+                                   aliases=["stable"], by_name=version == 2)  # fmt: skip
 
 
 @dataclass

@@ -19,6 +19,7 @@ class Guarded:
     """A server that asks for a client's certificate and for a token, and what it takes to be let in."""
 
     address: str
+    http: str
     ca: Path
     certificate: Path
     key: Path
@@ -49,7 +50,7 @@ def guarded(toolbox, tmp_path_factory) -> Iterator[Guarded]:
     options += ["--tls-client-ca", folder / "ca.pem", "--tokens", tokens]
     with toolbox.run_server(folder / "repository", *map(str, options)) as server:
         files = (folder / "ca.pem", folder / "client.pem", folder / "client.key")
-        yield Guarded(server.address, *files, shop, labeller)
+        yield Guarded(server.address, server.http, *files, shop, labeller)
 
 
 @pytest.fixture
@@ -92,6 +93,21 @@ def test_without_a_token_that_is_known_nothing_is_told(guarded: Guarded, token: 
 
 def test_without_our_certificate_there_is_no_connection(guarded: Guarded) -> None:
     with Client(guarded.address, token=guarded.shop, tls=guarded.ca, tries=1) as client, pytest.raises(Unavailable):
+        client.models()
+
+
+@pytest.mark.parametrize(
+    ("tls", "port", "says"),
+    [
+        (True, "grpc", "its certificate is of no authority that we trust"),
+        (False, "grpc", "it ends the connection at once; does it want TLS"),
+        (True, "http", "it speaks no TLS"),
+        (False, "http", "it speaks no gRPC; is that its HTTP port"),
+    ],
+)
+def test_who_knocks_in_the_wrong_way_is_told_what_is_wrong(guarded: Guarded, tls: bool, port: str, says: str) -> None:
+    address = guarded.address if port == "grpc" else guarded.http
+    with Client(address, tls=tls, tries=1) as client, pytest.raises(Unavailable, match=f"^no connection to .*{says}"):
         client.models()
 
 

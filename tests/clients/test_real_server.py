@@ -54,6 +54,14 @@ def test_files_and_pixels_give_the_scores_worked_out_in_numpy(toolbox, client, p
         assert all(each.confidence == max(each.scores) == each.top[0].score for each in found)
 
 
+def test_a_file_of_sixteen_bits_is_answered_as_its_highest_eight(client, toolbox):
+    grey = np.arange(36, dtype=np.uint16).reshape(6, 6) * 7
+    deep = toolbox.png(grey * 256 + 199)
+    plain = toolbox.png(np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2))
+    found = client.classify([deep, plain], model="student", scores=True)
+    assert found[0].scores == found[1].scores
+
+
 @pytest.mark.parametrize(("limit", "who"), [(0.02, "teacher"), (0.97, "student")])  # they agree on a twelfth
 def test_a_cascade_tells_who_answered_each_image(real, client, pixels, limit, who):
     images, cascade = list(pixels), Cascade(limit)

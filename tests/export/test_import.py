@@ -217,6 +217,7 @@ def test_classes_come_from_a_file_and_what_is_known_stands_in_the_card(graph: Gr
         ({}, ["--size", "9x9"], "takes 8×8 images, not 9×9; leave --size out"),
         ({}, ["--resize", "4"], "--resize 4: "),
         ({}, ["--mean", "0.5,0.5"], "takes 3 channels; --mean and --std want one number or 3"),
+        ({}, ["--mean", "123.7,116.3,103.5"], "of pixels from 0 to 1; divide it and --std by 255"),
         ({}, ["--std", "0"], "--std 0.0, 0.0, 0.0: numbers above 0 are wanted"),
         ({}, ["--name", "a/b"], "a model's name is made of letters"),
         ({}, ["--images", "nowhere"], "nowhere: no images"),

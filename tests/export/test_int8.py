@@ -192,14 +192,19 @@ def test_a_layer_that_always_gives_the_same_has_its_way_all_the_same(trained: Se
 
 
 def test_the_gate_counts_images_and_is_exact_at_its_edge() -> None:
-    def spent(lost: int, same: int) -> Cost:
-        return Cost(lost=lost, same=same, of=1000, largest_difference=0.1, mean_difference=0.01)
+    def spent(lost: int, same: int, apart: float = 0.01) -> Cost:
+        return Cost(lost=lost, same=same, of=1000, largest_difference=apart, mean_difference=apart)
 
     gate = Gate(most_lost=0.003, least_agreement=0.98)
     assert gate.passes(spent(3, 980))
     assert gate.passes(spent(-5, 1000))
     assert not gate.passes(spent(4, 1000))
     assert not gate.passes(spent(0, 979))
+    no_numbers = spent(0, 1000, float("nan"))
+    assert not Gate(1, 0).passes(no_numbers)
+    assert str(gate.refusal("fp16", "its graph", no_numbers)) == (
+        "fp16: its graph gives scores that are no numbers; leave fp16 out of --precision"
+    )
 
 
 def test_a_cost_is_as_counted_by_hand() -> None:

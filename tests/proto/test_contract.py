@@ -83,7 +83,8 @@ FIELDS = {
     "ListModelsResponse": "models=1",
     "LoadModelRequest": "name=1 version=2 keep_others=3 aside=4",
     "ModelInfo": "name=1 version=2 state=3 reason=4 aliases=5 classes=6 height=7 width=8 channels=9 precision=10 "
-    "device=11 fingerprint=12 teacher=13 certificates=14 created=15 max_batch_images=16 nodes=17 precisions=18",
+    "device=11 fingerprint=12 teacher=13 certificates=14 created=15 max_batch_images=16 nodes=17 precisions=18 "
+    "by_name=19",
     "SetAliasRequest": "name=1 alias=2 version=3",
     "SetAliasResponse": "",
     "UnloadModelRequest": "name=1 version=2",

@@ -215,7 +215,7 @@ def survivors() -> dict[str, tuple[bytes, int]]:
     frames = [Image.new("L", (8, 8), shade) for shade in (90, 200, 10)]
     return {
         "1 bit": (saved(Image.new("1", (8, 8), 1), "PNG"), 255),
-        "16 bits": (saved(Image.new("I;16", (8, 8), 65_535), "PNG"), 255),
+        "16 bits": (saved(Image.new("I;16", (8, 8), 90 * 257), "PNG"), 90),
         "grey with alpha": (saved(Image.new("LA", (8, 8), (90, 3)), "PNG"), 90),
         "a palette with a transparent colour": (saved(clear, "PNG", transparency=1), 90),
         "a palette with transparent shades": (saved(clear, "PNG", transparency=bytes([0, 128])), 90),

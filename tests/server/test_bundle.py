@@ -4,7 +4,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from pupil_server.bundle import fingerprint, read_bundle
+from pupil_server.bundle import read_bundle
+from pupil_server.bundle_facts import fingerprint
 from pupil_server.errors import BundleError
 from pupil_server.loading import prepare
 from pupil_server.settings import ServerSettings

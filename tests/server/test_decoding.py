@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from pupil_server.bundle import InputSize, Resize
+from pupil_server.bundle_facts import InputSize, Resize
 from pupil_server.call import Call
 from pupil_server.decoding import Decoder
 from pupil_server.errors import DeadlineExceeded

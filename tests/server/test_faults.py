@@ -1,6 +1,5 @@
 """What goes wrong in production, done to a real server process."""
 
-import ast
 import asyncio
 import contextlib
 import json
@@ -16,10 +15,8 @@ import grpc
 import grpc.aio
 import numpy as np
 import onnx
-import pytest
 from onnx import numpy_helper
 
-import pupil_server
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import inference_pb2_grpc, models_pb2, models_pb2_grpc
 
@@ -27,7 +24,6 @@ PATIENCE = 30.0
 SWAPS = int(os.environ.get("PUPIL_TEST_SWAPS", "50"))
 STREAMS = int(os.environ.get("PUPIL_TEST_STREAMS", "1000"))
 STUDENT = pb.ModelSpec(name="student")
-DATES = ("logs.py", "statistics.py", "tokens.py", "tracing.py")  # say when something was; nothing waits for that
 Work = Callable[[], Awaitable[None]]
 
 
@@ -292,40 +288,3 @@ def test_a_client_that_opens_a_thousand_streams_is_served_and_so_is_its_neighbou
         assert asyncio.run(beside(server)) == STREAMS
         assert server.memory_mb() < before + 20
         assert metric(server.http, "pupil_in_flight_requests") == 0
-
-
-# Clocks
-
-
-def test_a_clock_that_jumps_back_an_hour_at_every_look_changes_no_deadline(
-    start, toolbox, connect, monkeypatch, tmp_path
-) -> None:
-    (tmp_path / "clock").mkdir()
-    (tmp_path / "clock/sitecustomize.py").write_text(
-        "import itertools, time\n"
-        "now, looks = time.time(), itertools.count()\n"
-        "time.time = lambda: now - 3600 * (next(looks) % 10_000)\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "clock"))
-    asked = request(toolbox.random_pixels(64, seed=0))
-    with start("--max-batch", "1") as server:
-        stubs = connect(server.address)
-        for _ in range(20):
-            assert len(stubs.inference.Classify(asked, timeout=PATIENCE).predictions) == 64
-        stubs.models.Load(models_pb2.LoadModelRequest(name="student", version=1), timeout=PATIENCE)
-        with pytest.raises(grpc.RpcError) as raised:
-            stubs.inference.Classify(request(toolbox.random_pixels(4000, seed=1)), timeout=0.002)
-        assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(timeout=PATIENCE) == 0
-
-
-def test_no_wait_and_no_deadline_looks_at_the_wall_clock() -> None:
-    found = []
-    for file in Path(pupil_server.__path__[0]).rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Attribute) and ast.unparse(node) == "time.time":
-                found.append(f"{file.name}:{node.lineno}")
-            if isinstance(node, ast.ImportFrom) and node.module == "time":
-                found += [f"{file.name}:{node.lineno}" for alias in node.names if alias.name == "time"]
-    assert [place for place in found if not place.startswith(DATES)] == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pupil_server.bundle import fingerprint
+from pupil_server.bundle_facts import fingerprint
 from pupil_server.errors import BundleError
 from pupil_server.loading import prepare
 from pupil_server.settings import ServerSettings

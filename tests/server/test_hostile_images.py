@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pupil_server.bundle import InputSize, Resize
+from pupil_server.bundle_facts import InputSize, Resize
 from pupil_server.errors import BadImage
 from pupil_server.images import Limits, decode
 
@@ -28,7 +28,7 @@ MEASURE = """
 import json, runpy, sys
 from pathlib import Path
 import numpy as np
-from pupil_server.bundle import InputSize, Resize
+from pupil_server.bundle_facts import InputSize, Resize
 from pupil_server.errors import BadImage
 from pupil_server.images import Limits, decode
 
@@ -155,7 +155,7 @@ def test_python_does_not_remember_the_warnings_of_broken_files(hostile) -> None:
     script = """
 import runpy, struct, sys
 from PIL import TiffImagePlugin
-from pupil_server.bundle import InputSize, Resize
+from pupil_server.bundle_facts import InputSize, Resize
 from pupil_server.errors import BadImage
 from pupil_server.images import Limits, decode
 hostile = runpy.run_path(sys.argv[1])
@@ -179,7 +179,7 @@ def test_ghostscript_is_never_started(hostile, tmp_path: Path) -> None:
         (tmp_path / name).chmod(0o755)
     script = """
 import runpy, sys
-from pupil_server.bundle import InputSize, Resize
+from pupil_server.bundle_facts import InputSize, Resize
 from pupil_server.errors import BadImage
 from pupil_server.images import Limits, decode
 for data in runpy.run_path(sys.argv[1])["strangers"]().values():

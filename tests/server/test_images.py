@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pupil_server.bundle import InputSize, Resize
+from pupil_server.bundle_facts import InputSize, Resize
 from pupil_server.errors import BadImage
 from pupil_server.images import Limits, decode
 

@@ -1,12 +1,8 @@
 import json
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import grpc
 import pytest
@@ -22,12 +18,6 @@ STUDENT = pb.ModelSpec(name="student")
 def request(toolbox, seed: int = 0) -> pb.ClassifyRequest:
     pixels = pb.Pixels(data=toolbox.random_pixels(1, seed=seed).tobytes(), count=1, height=6, width=6, channels=3)
     return pb.ClassifyRequest(model=STUDENT, images=pb.Images(pixels=pixels))
-
-
-def serve(repository: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """A `pupil serve` that is expected to give up by itself."""
-    command = [sys.executable, "-m", "pupil_client", "serve", "--repository", str(repository), "--http-port", "0"]
-    return subprocess.run([*command, "--device", "cpu", *options], capture_output=True, text=True, timeout=60)
 
 
 def http(address: str, path: str) -> tuple[int, str]:
@@ -61,80 +51,6 @@ class Traffic(threading.Thread):
         wanted = len(self.versions) + more
         while len(self.versions) < wanted and self.is_alive():
             threading.Event().wait(0.002)
-
-
-# Starting
-
-
-def test_a_ready_server_is_live_ready_and_shows_its_metrics(server) -> None:
-    assert http(server.http, "livez") == (200, "ok\n")
-    assert http(server.http, "readyz") == (200, "ok\n")
-    status, metrics = http(server.http, "metrics")
-    assert status == 200
-    assert 'pupil_model_state{model="student",version="1"} 3.0' in metrics
-    assert http(server.http, "secrets")[0] == 404
-
-
-@pytest.mark.parametrize(
-    ("damage", "says"),
-    [
-        (lambda bundle: (bundle / "model.onnx").write_bytes(b"\0"), "model.onnx: changed since it was exported"),
-        (lambda bundle: (bundle / "bundle.json").write_text("{"), "bundle.json: not JSON"),
-    ],
-)
-def test_a_broken_bundle_ends_the_start_with_one_line(repository, damage, says: str) -> None:
-    damage(repository / "student/1")
-    ended = serve(repository)
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    last = ended.stderr.strip().splitlines()[-1]
-    assert last.startswith("Error: ")
-    assert says in last
-    assert "Traceback" not in ended.stderr
-
-
-def test_an_empty_repository_ends_the_start_with_what_to_do(tmp_path) -> None:
-    ended = serve(tmp_path)
-    assert (ended.returncode, "write one with pupil export" in ended.stderr) == (1, True)
-
-
-def test_a_port_in_use_ends_the_start_with_one_line(repository) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        for option in ("--port", "--http-port"):
-            ended = serve(repository, "--port", "0", option, port)
-            assert ended.returncode == 1
-            assert f"127.0.0.1:{port} is in use" in ended.stderr.splitlines()[-1]
-            assert "Traceback" not in ended.stderr
-
-
-def test_settings_come_from_a_file_and_a_mistyped_one_is_answered_with_the_right_one(repository, tmp_path) -> None:
-    config = tmp_path / "server.toml"
-    config.write_text("max_bach = 8\n")
-    ended = serve(repository, "--config", str(config))
-    assert ended.returncode == 1
-    assert "unknown setting 'max_bach'; did you mean 'max_batch'?" in ended.stderr
-
-
-def test_a_setting_file_is_obeyed(repository, tmp_path, start, connect) -> None:
-    config = tmp_path / "server.toml"
-    config.write_text("max_batch = 7\n")
-    with start("--config", str(config)) as server:
-        info = connect(server.address).models.Get(models_pb2.GetModelRequest(model=STUDENT), timeout=PATIENCE)
-        assert info.max_batch_images == 7
-
-
-def test_only_the_models_that_were_named_are_loaded(start, connect, toolbox) -> None:
-    with start("--models", "teacher") as server:
-        stubs = connect(server.address)
-        states = {
-            model.name: model.state
-            for model in stubs.models.List(models_pb2.ListModelsRequest(), timeout=PATIENCE).models
-        }
-        assert states == {"teacher": models_pb2.STATE_READY, "student": models_pb2.STATE_UNLOADED}
-        with pytest.raises(grpc.RpcError) as raised:
-            stubs.inference.Classify(request(toolbox), timeout=PATIENCE)
-        assert raised.value.code() == grpc.StatusCode.NOT_FOUND
 
 
 # Changing models
@@ -191,6 +107,11 @@ def test_versions_side_by_side_aliases_and_unloading(start, connect, toolbox, re
             return stubs.inference.Classify(asked, timeout=PATIENCE).answered_by.version
 
         assert (answered(), answered(version=1), answered(version=2)) == (2, 1, 2)
+        listed = stubs.models.List(models_pb2.ListModelsRequest(), timeout=PATIENCE).models
+        assert [(model.version, model.by_name) for model in listed if model.name == "student"] == [
+            (1, False),
+            (2, True),
+        ]
         stubs.models.SetAlias(models_pb2.SetAliasRequest(name="student", alias="stable", version=1), timeout=PATIENCE)
         assert answered(alias="stable") == 1
         assert json.loads((repository / "student/aliases.json").read_text()) == {"stable": 1}
@@ -227,13 +148,6 @@ def test_an_alias_and_its_version_are_there_again_after_a_restart(start, connect
         asked.model.alias = "stable"
         answer = connect(server.address).inference.Classify(asked, timeout=PATIENCE)
         assert answer.answered_by.version == 1
-
-
-def test_an_alias_file_that_makes_no_sense_ends_the_start_with_one_line(repository) -> None:
-    (repository / "student/aliases.json").write_text('["stable"]')
-    ended = serve(repository)
-    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False)
-    assert "aliases.json: not understood" in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tritonclient.utils import serialize_byte_tensor
 
 from pupil_proto.oip.v2 import infer_pb2 as pb
-from pupil_server.bundle import InputSize
+from pupil_server.bundle_facts import InputSize
 from pupil_server.errors import BadRequest
 from pupil_server.oip.tensors import read_images
 

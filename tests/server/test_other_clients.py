@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote, each where it is installed: curl, nghttp, h2load, and Node's @grpc/grpc-js."""
+"""Clients that nobody here wrote, each where it is installed: curl, nghttp, h2load, grpcurl, and Node's grpc-js."""
 
 import base64
 import json
@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from google.protobuf.json_format import MessageToJson
 
 from pupil_proto.v1 import inference_pb2 as pb
 
@@ -95,6 +96,17 @@ def test_h2load_loses_no_request(server, request_file: Path, in_flight: int) -> 
     told = output("h2load", *how, *HEADERS, f"http://{server.address}{CLASSIFY}")
     assert "640 done, 640 succeeded, 0 failed, 0 errored, 0 timeout" in told
     assert "status codes: 640 2xx" in told
+
+
+@needs("grpcurl")
+def test_grpcurl_finds_its_way_by_reflection_alone(server, stubs, request_file: Path) -> None:
+    asked = pb.ClassifyRequest.FromString(request_file.read_bytes()[5:])
+    best = stubs.inference.Classify(asked, timeout=PATIENCE).predictions[0].top[0].label
+    plain = ("grpcurl", "-plaintext", "-max-time", str(PATIENCE))
+    assert "pupil.v1.Inference" in output(*plain, server.address, "list")
+    assert "rpc Classify" in output(*plain, server.address, "describe", "pupil.v1.Inference.Classify")
+    told = output(*plain, "-d", MessageToJson(asked), server.address, "pupil.v1.Inference/Classify")
+    assert json.loads(told)["predictions"][0]["top"][0]["label"] == best
 
 
 @pytest.mark.skipif(not has_grpc_js(), reason="no node, or NODE_PATH holds no @grpc/grpc-js")

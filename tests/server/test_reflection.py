@@ -35,6 +35,20 @@ def test_every_service_that_is_listed_is_described_under_that_name(stubs) -> Non
 
 
 @pytest.mark.parametrize(
+    ("symbol", "file"),
+    [
+        ("pupil.v1.Inference.Classify", "pupil_proto/v1/inference.proto"),
+        ("inference.GRPCInferenceService.ModelInfer", "pupil_proto/oip/v2/service.proto"),
+        ("grpc.health.v1.Health.Check", "grpc_health/v1/health.proto"),
+    ],
+)
+def test_a_method_is_found_by_its_name(stubs, symbol: str, file: str) -> None:
+    assert ProtoReflectionDescriptorDatabase(stubs.channel).FindFileContainingSymbol(symbol).name == file
+    with pytest.raises(KeyError):  # of another database, because it looks into what it was told before
+        ProtoReflectionDescriptorDatabase(stubs.channel).FindFileContainingSymbol(f"{symbol}Nothing")
+
+
+@pytest.mark.parametrize(
     ("method", "request_", "answer"),
     [
         ("inference.GRPCInferenceService/ServerReady", {}, {"ready": True}),

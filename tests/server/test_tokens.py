@@ -1,4 +1,3 @@
-import asyncio
 import hashlib
 import re
 import signal
@@ -19,8 +18,6 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2
 from pupil_server.errors import PermissionDenied, SettingsError, Unauthenticated
-from pupil_server.server import Server
-from pupil_server.settings import ServerSettings
 from pupil_server.token_cli import token as token_command
 from pupil_server.tokens import Scope, Tokens, parse_tokens
 
@@ -120,7 +117,9 @@ def test_reading_the_file_again_does_not_fill_a_quota_that_was_used_up(file: Pat
     [
         ("[[token]]\nname = ", "not TOML"),
         ('[[token]]\nname = "a"\nscopes = ["infer"]', "token 0 sha256: Field required"),
-        (entry("a", "root"), "token 0 scopes"),
+        (entry("a", "root"), "token 0 scopes 0: wanted: infer, label, admin or some of them"),
+        (entry("our shop", "infer"), "token 0 name: wanted: letters, digits, '.', '_' and '-'"),
+        ('[[token]]\nname = "a"\nsha256 = "AB"\nscopes = ["infer"]', "token 0 sha256: wanted: 64 hexadecimal digits"),
         (entry("a"), "token 0 scopes"),
         (entry("a", "infer", tokn=1), "token 0 tokn: Extra inputs are not permitted"),
         (entry("a", "infer", expires="2027-01-01T00:00:00"), "token 0 expires"),
@@ -155,44 +154,6 @@ def test_the_command_makes_an_entry_that_the_server_reads_and_shows_the_token_on
 
 
 # On a server
-
-
-def test_every_method_asks_for_the_scope_that_it_should(repository: Path) -> None:
-    async def scopes() -> dict[str, str]:
-        server = Server(ServerSettings(repository=repository))
-        found = {method.path.removeprefix("pupil.v1."): method.scope.value for method in server._methods}
-        await server.stop()
-        return found
-
-    assert asyncio.run(scopes()) == {
-        "Inference/Classify": "infer",
-        "Inference/ClassifyStream": "infer",
-        "Inference/PseudoLabel": "label",
-        "Inference/Compare": "infer",
-        "Models/List": "any",
-        "Models/Get": "any",
-        "Models/Load": "admin",
-        "Models/Unload": "admin",
-        "Models/SetAlias": "admin",
-        "Models/GetWatch": "any",
-        "Models/ResetWatch": "admin",
-        "Models/Seen": "label",
-        "grpc.health.v1.Health/Check": "open",
-        "grpc.health.v1.Health/Watch": "open",
-        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": "any",
-        "inference.GRPCInferenceService/ServerLive": "open",
-        "inference.GRPCInferenceService/ServerReady": "open",
-        "inference.GRPCInferenceService/ModelReady": "open",
-        "inference.GRPCInferenceService/ServerMetadata": "any",
-        "inference.GRPCInferenceService/ModelMetadata": "any",
-        "inference.GRPCInferenceService/ModelConfig": "any",
-        "inference.GRPCInferenceService/ModelStatistics": "any",
-        "inference.GRPCInferenceService/RepositoryIndex": "any",
-        "inference.GRPCInferenceService/ModelInfer": "infer",
-        "inference.GRPCInferenceService/ModelStreamInfer": "infer",
-        "inference.GRPCInferenceService/RepositoryModelLoad": "admin",
-        "inference.GRPCInferenceService/RepositoryModelUnload": "admin",
-    }
 
 
 def test_each_caller_may_do_what_its_token_says_and_every_refusal_is_counted(start, connect, toolbox, file) -> None:

@@ -76,11 +76,6 @@ def test_cmyk_becomes_the_colours_that_it_prints() -> None:
     assert decoded(file(red, "TIFF"), colour(1, 1)) == [[[255, 0, 0]]]
 
 
-def test_sixteen_bits_of_grey_are_cut_at_255_as_pillow_does() -> None:
-    deep = Image.fromarray(np.array([[7, 255], [256, 65535]], dtype=np.uint16))
-    assert decoded(file(deep), grey(2, 2)) == [[7, 255], [255, 255]]
-
-
 def test_a_palette_gives_its_colours_and_transparency_is_dropped_without_a_warning() -> None:
     palette = Image.new("P", (1, 2))
     palette.putpalette([255, 0, 0, 0, 255, 0])

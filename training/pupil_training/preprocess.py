@@ -12,6 +12,8 @@ from pupil_training.errors import DataError
 from pupil_training.settings import DataSettings
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # the server's; for some others Pillow starts programs
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # of 8 bits or fewer
+DEEP = ("I;16", "I;16B")  # grey of 16 or 12 bits
 MOST_PIXELS = 64_000_000  # checked on the header, before the pixels exist
 INTERPOLATION = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -58,9 +60,8 @@ class Preprocess:
             raise UnreadableImage(f"not a readable image ({error})") from None
 
     def fit(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Pixels (H, W, C) of an upright picture."""
-        image.info.pop("transparency", None)  # Pillow would drop it too, with a warning
-        image = self._shrink(image.convert("L" if self.channels == 1 else "RGB"))
+        """Pixels (H, W, C) of an upright picture. Raises UnreadableImage."""
+        image = self._shrink(_in_colours(image, "L" if self.channels == 1 else "RGB"))
         left, top = (image.width - self.width) // 2, (image.height - self.height) // 2
         image = image.crop((left, top, left + self.width, top + self.height))
         return np.array(image, dtype=np.uint8).reshape(self.height, self.width, self.channels)
@@ -83,3 +84,22 @@ def _turn_upright(image: Image.Image) -> None:
         raise
     except Exception:
         return
+
+
+def _in_colours(image: Image.Image, mode: str) -> Image.Image:
+    """Grey or RGB of 8 bits. Raises UnreadableImage for numbers of which nobody can tell which one is white."""
+    image.info.pop("transparency", None)  # Pillow would drop it too, with a warning
+    if image.mode in DEEP:
+        image = _eight_bits(image)
+    elif image.mode not in MODES:
+        raise UnreadableImage(f"pixels of the kind {image.mode}; save it with 8 or 16 bits, grey or RGB")
+    return image.convert(mode)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The highest 8 bits of each pixel; Pillow's own conversion makes everything above 255 white."""
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    (bits,) = tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,))
+    grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+    white_is_zero = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+    return Image.fromarray(~grey if white_is_zero else grey)

@@ -3,8 +3,8 @@
 # ruff: noqa: ASYNC109  # the same words as in `Client`: a call's `timeout` travels to the server
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, overload
@@ -17,6 +17,7 @@ from pupil_client.coalescing import Coalescer, Question
 from pupil_client.connection import bearer, open_async_channel, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import PupilError, from_rpc
+from pupil_client.handover import Handover
 from pupil_client.images import Image, Packer, RawImage, is_one, many, raw_image
 from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, Seen, Watch
 from pupil_client.retries import Attempts, RetryBudget
@@ -308,32 +309,6 @@ class AsyncClient:
         ):
             while (answer := await loop.run_in_executor(thread, next, answers, None)) is not None:
                 yield answer
-
-
-class Handover(Iterator[Item]):
-    """What an event loop makes, for the thread that asks for it; on leaving, the one being made is given up."""
-
-    def __init__(self, items: AsyncIterator[Item], loop: asyncio.AbstractEventLoop) -> None:
-        self._items = items
-        self._loop = loop
-        self._coming: Future[Item] | None = None
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._coming:
-            self._coming.cancel()
-
-    def __next__(self) -> Item:
-        self._coming = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
-        try:
-            return self._coming.result()
-        except (StopAsyncIteration, CancelledError):
-            raise StopIteration from None
-
-    async def _next(self) -> Item:  # a coroutine, which `run_coroutine_threadsafe` insists on
-        return await anext(self._items)
 
 
 async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:

@@ -13,7 +13,7 @@ from pupil_client.verbs import Verbs
 from pupil_client.watch_view import show_watch
 
 if TYPE_CHECKING:
-    from pupil_client import Client, Prediction
+    from pupil_client import Client, ModelInfo, Prediction
 
 MODEL_HELP = "Name, name/version or name@alias."
 Decorated = Callable[..., Any]
@@ -172,10 +172,15 @@ def list_models(as_json: bool, server: str, timeout: float, tls_ca: Path | None)
         return
     heads = ("model", "version", "state", "aliases", "precision", "device", "teacher", "reason")
     click.echo(table(heads, [
-        (each.name, str(each.version), each.state, ", ".join(each.aliases), each.precision, each.device, each.teacher,
+        (each.name, str(each.version), _state(each), ", ".join(each.aliases), each.precision, each.device, each.teacher,
          each.reason)
         for each in found
     ]))  # fmt: skip
+
+
+def _state(info: "ModelInfo") -> str:
+    """Of a ready version also that the name alone means another one."""
+    return info.state if info.by_name or info.state != "ready" else "ready by version"
 
 
 @models.command(epilog="\b\nExample:\n  pupil models load student/2")

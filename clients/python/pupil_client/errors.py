@@ -88,6 +88,12 @@ ERRORS: dict[grpc.StatusCode, type[PupilError]] = {
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.UNIMPLEMENTED: ServerTooOld,
 }
+MISUNDERSTOOD = {  # by a sign in gRPC's own words: why somebody is there, and no server for us
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is of no authority that we trust; say which one is (--tls-ca)",
+    "WRONG_VERSION_NUMBER": "it speaks no TLS",
+    "Socket closed": "it ends the connection at once; does it want TLS (--tls), or a certificate of ours?",
+    "Failed parsing HTTP/2": "it speaks no gRPC; is that its HTTP port?",
+}
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -110,12 +116,17 @@ def from_rpc(error: grpc.RpcError, *, address: str, timeout: float) -> PupilErro
         details = f"no answer from {address} within {timeout:g} s"
     if code is grpc.StatusCode.UNAVAILABLE:
         unreachable = details.startswith("failed to connect")
-        details = f"no server at {address}" if unreachable else f"{address} is unavailable: {details}"
+        details = _why_unreachable(address, details) if unreachable else f"{address} is unavailable: {details}"
     trailing: Any = error.trailing_metadata() or ()  # pairs, whose types differ between grpc and grpc.aio
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and " message " in details and "retry-after-ms" not in dict(trailing):
         code = grpc.StatusCode.INVALID_ARGUMENT  # the transport's own refusal of a large one: no use to send it again
         details = f"{details}; send fewer images at once (pupil serve --max-message-mb is the server's limit)"
     return from_status(code, details, dict(trailing))
+
+
+def _why_unreachable(address: str, details: str) -> str:
+    reason = next((reason for sign, reason in MISUNDERSTOOD.items() if sign in details), None)
+    return f"no connection to {address}: {reason}" if reason else f"no server at {address}"
 
 
 def _retry_after(trailing: Metadata) -> float | None:

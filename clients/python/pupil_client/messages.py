@@ -225,6 +225,7 @@ def model_info(found: models_pb.ModelInfo) -> ModelInfo:
         max_batch_images=found.max_batch_images,
         nodes=dict(found.nodes),
         precisions=tuple(found.precisions),
+        by_name=found.by_name,
     )
 
 

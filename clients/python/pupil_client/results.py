@@ -113,6 +113,7 @@ class ModelInfo:
     max_batch_images: int
     nodes: dict[str, int]  # how many nodes of the graph really run on each device
     precisions: tuple[str, ...]  # that it answers in
+    by_name: bool  # whether the name alone means this version
 
     @property
     def exactly(self) -> str:

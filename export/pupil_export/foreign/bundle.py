@@ -96,6 +96,8 @@ def _served(
 ) -> tuple[bytes, NDArray[np.float32], dict[str, Any]]:
     """The bundle's graph, its scores for `pixels`, and what bundle.json says of both."""
     mean, std = (_spread(model, numbers) for numbers in (feeding.mean, feeding.std))
+    if max(mean) > 1:
+        raise ExportError(f"--mean {', '.join(map(str, mean))}: of pixels from 0 to 1; divide it and --std by 255")
     if not min(std) > 0:
         raise ExportError(f"--std {', '.join(map(str, std))}: numbers above 0 are wanted")
     given = model.run(normalised(pixels, mean, std))

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from pupil_proto.v1 import inference_pb2 as pupil__proto_dot_v1_dot_inference__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpupil_proto/v1/models.proto\x12\x08pupil.v1\x1a\x1epupil_proto/v1/inference.proto\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.pupil.v1.ModelInfo\"5\n\x0fGetModelRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\"U\n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x13\n\x0bkeep_others\x18\x03 \x01(\x08\x12\r\n\x05\x61side\x18\x04 \x01(\x08\"3\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\"\x15\n\x13UnloadModelResponse\"?\n\x0fSetAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\"\x12\n\x10SetAliasResponse\"\xbf\x03\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x1e\n\x05state\x18\x03 \x01(\x0e\x32\x0f.pupil.v1.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07\x61liases\x18\x05 \x03(\t\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12\x0e\n\x06height\x18\x07 \x01(\r\x12\r\n\x05width\x18\x08 \x01(\r\x12\x10\n\x08\x63hannels\x18\t \x01(\r\x12\x11\n\tprecision\x18\n \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x0b \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x0c \x01(\t\x12\x0f\n\x07teacher\x18\r \x01(\t\x12+\n\x0c\x63\x65rtificates\x18\x0e \x03(\x0b\x32\x15.pupil.v1.Certificate\x12\x0f\n\x07\x63reated\x18\x0f \x01(\t\x12\x18\n\x10max_batch_images\x18\x10 \x01(\r\x12-\n\x05nodes\x18\x11 \x03(\x0b\x32\x1e.pupil.v1.ModelInfo.NodesEntry\x12\x12\n\nprecisions\x18\x12 \x03(\t\x1a,\n\nNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"5\n\x0fGetWatchRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\"7\n\x11ResetWatchRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\"\x88\x03\n\x05Watch\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x0f\n\x07teacher\x18\x05 \x01(\t\x12\x10\n\x08\x63ompared\x18\x06 \x01(\x04\x12\x11\n\tdisagreed\x18\x07 \x01(\x04\x12\x18\n\x10\x64isagreement_low\x18\x08 \x01(\x01\x12\x19\n\x11\x64isagreement_high\x18\t \x01(\x01\x12\x0f\n\x07mean_kl\x18\n \x01(\x01\x12)\n\x07\x63lasses\x18\x0b \x03(\x0b\x32\x18.pupil.v1.ClassAgreement\x12\x0e\n\x06images\x18\x0c \x01(\x04\x12/\n\x08\x65vidence\x18\r \x03(\x0b\x32\x1d.pupil.v1.Watch.EvidenceEntry\x12\x0e\n\x06\x61larms\x18\x0e \x03(\t\x12\x0e\n\x06lapsed\x18\x0f \x01(\t\x1a/\n\rEvidenceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"A\n\x0e\x43lassAgreement\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08\x63ompared\x18\x02 \x01(\x04\x12\x0e\n\x06\x61greed\x18\x03 \x01(\x04\"A\n\x0bSeenRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12\x0e\n\x06images\x18\x02 \x03(\x06\"Y\n\x0cSeenResponse\x12\x12\n\ntrained_on\x18\x01 \x01(\x04\x12\x10\n\x08labelled\x18\x02 \x03(\r\x12\x12\n\nunlabelled\x18\x03 \x03(\r\x12\x0f\n\x07missing\x18\x04 \x03(\t*}\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_UNLOADED\x10\x01\x12\x11\n\rSTATE_LOADING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x13\n\x0fSTATE_UNLOADING\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x32\xf0\x03\n\x06Models\x12\x41\n\x04List\x12\x1b.pupil.v1.ListModelsRequest\x1a\x1c.pupil.v1.ListModelsResponse\x12\x35\n\x03Get\x12\x19.pupil.v1.GetModelRequest\x1a\x13.pupil.v1.ModelInfo\x12\x37\n\x04Load\x12\x1a.pupil.v1.LoadModelRequest\x1a\x13.pupil.v1.ModelInfo\x12\x45\n\x06Unload\x12\x1c.pupil.v1.UnloadModelRequest\x1a\x1d.pupil.v1.UnloadModelResponse\x12\x41\n\x08SetAlias\x12\x19.pupil.v1.SetAliasRequest\x1a\x1a.pupil.v1.SetAliasResponse\x12\x36\n\x08GetWatch\x12\x19.pupil.v1.GetWatchRequest\x1a\x0f.pupil.v1.Watch\x12:\n\nResetWatch\x12\x1b.pupil.v1.ResetWatchRequest\x1a\x0f.pupil.v1.Watch\x12\x35\n\x04Seen\x12\x15.pupil.v1.SeenRequest\x1a\x16.pupil.v1.SeenResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpupil_proto/v1/models.proto\x12\x08pupil.v1\x1a\x1epupil_proto/v1/inference.proto\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.pupil.v1.ModelInfo\"5\n\x0fGetModelRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\"U\n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x13\n\x0bkeep_others\x18\x03 \x01(\x08\x12\r\n\x05\x61side\x18\x04 \x01(\x08\"3\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\"\x15\n\x13UnloadModelResponse\"?\n\x0fSetAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\"\x12\n\x10SetAliasResponse\"\xd0\x03\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x1e\n\x05state\x18\x03 \x01(\x0e\x32\x0f.pupil.v1.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07\x61liases\x18\x05 \x03(\t\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12\x0e\n\x06height\x18\x07 \x01(\r\x12\r\n\x05width\x18\x08 \x01(\r\x12\x10\n\x08\x63hannels\x18\t \x01(\r\x12\x11\n\tprecision\x18\n \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x0b \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x0c \x01(\t\x12\x0f\n\x07teacher\x18\r \x01(\t\x12+\n\x0c\x63\x65rtificates\x18\x0e \x03(\x0b\x32\x15.pupil.v1.Certificate\x12\x0f\n\x07\x63reated\x18\x0f \x01(\t\x12\x18\n\x10max_batch_images\x18\x10 \x01(\r\x12-\n\x05nodes\x18\x11 \x03(\x0b\x32\x1e.pupil.v1.ModelInfo.NodesEntry\x12\x12\n\nprecisions\x18\x12 \x03(\t\x12\x0f\n\x07\x62y_name\x18\x13 \x01(\x08\x1a,\n\nNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"5\n\x0fGetWatchRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\"7\n\x11ResetWatchRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\"\x88\x03\n\x05Watch\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x0f\n\x07teacher\x18\x05 \x01(\t\x12\x10\n\x08\x63ompared\x18\x06 \x01(\x04\x12\x11\n\tdisagreed\x18\x07 \x01(\x04\x12\x18\n\x10\x64isagreement_low\x18\x08 \x01(\x01\x12\x19\n\x11\x64isagreement_high\x18\t \x01(\x01\x12\x0f\n\x07mean_kl\x18\n \x01(\x01\x12)\n\x07\x63lasses\x18\x0b \x03(\x0b\x32\x18.pupil.v1.ClassAgreement\x12\x0e\n\x06images\x18\x0c \x01(\x04\x12/\n\x08\x65vidence\x18\r \x03(\x0b\x32\x1d.pupil.v1.Watch.EvidenceEntry\x12\x0e\n\x06\x61larms\x18\x0e \x03(\t\x12\x0e\n\x06lapsed\x18\x0f \x01(\t\x1a/\n\rEvidenceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"A\n\x0e\x43lassAgreement\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08\x63ompared\x18\x02 \x01(\x04\x12\x0e\n\x06\x61greed\x18\x03 \x01(\x04\"A\n\x0bSeenRequest\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.pupil.v1.ModelSpec\x12\x0e\n\x06images\x18\x02 \x03(\x06\"Y\n\x0cSeenResponse\x12\x12\n\ntrained_on\x18\x01 \x01(\x04\x12\x10\n\x08labelled\x18\x02 \x03(\r\x12\x12\n\nunlabelled\x18\x03 \x03(\r\x12\x0f\n\x07missing\x18\x04 \x03(\t*}\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_UNLOADED\x10\x01\x12\x11\n\rSTATE_LOADING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x13\n\x0fSTATE_UNLOADING\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x32\xf0\x03\n\x06Models\x12\x41\n\x04List\x12\x1b.pupil.v1.ListModelsRequest\x1a\x1c.pupil.v1.ListModelsResponse\x12\x35\n\x03Get\x12\x19.pupil.v1.GetModelRequest\x1a\x13.pupil.v1.ModelInfo\x12\x37\n\x04Load\x12\x1a.pupil.v1.LoadModelRequest\x1a\x13.pupil.v1.ModelInfo\x12\x45\n\x06Unload\x12\x1c.pupil.v1.UnloadModelRequest\x1a\x1d.pupil.v1.UnloadModelResponse\x12\x41\n\x08SetAlias\x12\x19.pupil.v1.SetAliasRequest\x1a\x1a.pupil.v1.SetAliasResponse\x12\x36\n\x08GetWatch\x12\x19.pupil.v1.GetWatchRequest\x1a\x0f.pupil.v1.Watch\x12:\n\nResetWatch\x12\x1b.pupil.v1.ResetWatchRequest\x1a\x0f.pupil.v1.Watch\x12\x35\n\x04Seen\x12\x15.pupil.v1.SeenRequest\x1a\x16.pupil.v1.SeenResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,8 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELINFO_NODESENTRY']._serialized_options = b'8\001'
   _globals['_WATCH_EVIDENCEENTRY']._loaded_options = None
   _globals['_WATCH_EVIDENCEENTRY']._serialized_options = b'8\001'
-  _globals['_STATE']._serialized_start=1638
-  _globals['_STATE']._serialized_end=1763
+  _globals['_STATE']._serialized_start=1655
+  _globals['_STATE']._serialized_end=1780
   _globals['_LISTMODELSREQUEST']._serialized_start=73
   _globals['_LISTMODELSREQUEST']._serialized_end=92
   _globals['_LISTMODELSRESPONSE']._serialized_start=94
@@ -55,23 +55,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETALIASRESPONSE']._serialized_start=436
   _globals['_SETALIASRESPONSE']._serialized_end=454
   _globals['_MODELINFO']._serialized_start=457
-  _globals['_MODELINFO']._serialized_end=904
-  _globals['_MODELINFO_NODESENTRY']._serialized_start=860
-  _globals['_MODELINFO_NODESENTRY']._serialized_end=904
-  _globals['_GETWATCHREQUEST']._serialized_start=906
-  _globals['_GETWATCHREQUEST']._serialized_end=959
-  _globals['_RESETWATCHREQUEST']._serialized_start=961
-  _globals['_RESETWATCHREQUEST']._serialized_end=1016
-  _globals['_WATCH']._serialized_start=1019
-  _globals['_WATCH']._serialized_end=1411
-  _globals['_WATCH_EVIDENCEENTRY']._serialized_start=1364
-  _globals['_WATCH_EVIDENCEENTRY']._serialized_end=1411
-  _globals['_CLASSAGREEMENT']._serialized_start=1413
-  _globals['_CLASSAGREEMENT']._serialized_end=1478
-  _globals['_SEENREQUEST']._serialized_start=1480
-  _globals['_SEENREQUEST']._serialized_end=1545
-  _globals['_SEENRESPONSE']._serialized_start=1547
-  _globals['_SEENRESPONSE']._serialized_end=1636
-  _globals['_MODELS']._serialized_start=1766
-  _globals['_MODELS']._serialized_end=2262
+  _globals['_MODELINFO']._serialized_end=921
+  _globals['_MODELINFO_NODESENTRY']._serialized_start=877
+  _globals['_MODELINFO_NODESENTRY']._serialized_end=921
+  _globals['_GETWATCHREQUEST']._serialized_start=923
+  _globals['_GETWATCHREQUEST']._serialized_end=976
+  _globals['_RESETWATCHREQUEST']._serialized_start=978
+  _globals['_RESETWATCHREQUEST']._serialized_end=1033
+  _globals['_WATCH']._serialized_start=1036
+  _globals['_WATCH']._serialized_end=1428
+  _globals['_WATCH_EVIDENCEENTRY']._serialized_start=1381
+  _globals['_WATCH_EVIDENCEENTRY']._serialized_end=1428
+  _globals['_CLASSAGREEMENT']._serialized_start=1430
+  _globals['_CLASSAGREEMENT']._serialized_end=1495
+  _globals['_SEENREQUEST']._serialized_start=1497
+  _globals['_SEENREQUEST']._serialized_end=1562
+  _globals['_SEENRESPONSE']._serialized_start=1564
+  _globals['_SEENRESPONSE']._serialized_end=1653
+  _globals['_MODELS']._serialized_start=1783
+  _globals['_MODELS']._serialized_end=2279
 # @@protoc_insertion_point(module_scope)

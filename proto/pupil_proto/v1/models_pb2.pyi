@@ -77,7 +77,7 @@ class SetAliasResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("name", "version", "state", "reason", "aliases", "classes", "height", "width", "channels", "precision", "device", "fingerprint", "teacher", "certificates", "created", "max_batch_images", "nodes", "precisions")
+    __slots__ = ("name", "version", "state", "reason", "aliases", "classes", "height", "width", "channels", "precision", "device", "fingerprint", "teacher", "certificates", "created", "max_batch_images", "nodes", "precisions", "by_name")
     class NodesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +103,7 @@ class ModelInfo(_message.Message):
     MAX_BATCH_IMAGES_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     PRECISIONS_FIELD_NUMBER: _ClassVar[int]
+    BY_NAME_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     state: State
@@ -121,7 +122,8 @@ class ModelInfo(_message.Message):
     max_batch_images: int
     nodes: _containers.ScalarMap[str, int]
     precisions: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., classes: _Optional[_Iterable[str]] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., precision: _Optional[str] = ..., device: _Optional[str] = ..., fingerprint: _Optional[str] = ..., teacher: _Optional[str] = ..., certificates: _Optional[_Iterable[_Union[_inference_pb2.Certificate, _Mapping]]] = ..., created: _Optional[str] = ..., max_batch_images: _Optional[int] = ..., nodes: _Optional[_Mapping[str, int]] = ..., precisions: _Optional[_Iterable[str]] = ...) -> None: ...
+    by_name: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., classes: _Optional[_Iterable[str]] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., precision: _Optional[str] = ..., device: _Optional[str] = ..., fingerprint: _Optional[str] = ..., teacher: _Optional[str] = ..., certificates: _Optional[_Iterable[_Union[_inference_pb2.Certificate, _Mapping]]] = ..., created: _Optional[str] = ..., max_batch_images: _Optional[int] = ..., nodes: _Optional[_Mapping[str, int]] = ..., precisions: _Optional[_Iterable[str]] = ..., by_name: bool = ...) -> None: ...
 
 class GetWatchRequest(_message.Message):
     __slots__ = ("model",)

@@ -16,7 +16,7 @@ from struct import Struct
 import numpy as np
 from numpy.typing import NDArray
 
-from pupil_server.bundle import InputSize, Resize
+from pupil_server.bundle_facts import InputSize, Resize
 from pupil_server.errors import BadImage
 from pupil_server.images import Limits, decode
 from pupil_server.session import Session

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pupil_server.errors import NotFound
+from pupil_server.errors import NotFound, SettingsError
 from pupil_server.live.agreement import Agreement
 from pupil_server.live.background import Background
 from pupil_server.live.disagreements import Disagreements
@@ -52,10 +52,19 @@ class Watch:
         self.drift.restore(plain["drift"])
 
 
+def _require_sense(settings: ServerSettings) -> None:
+    """Raises SettingsError for what would be kept and never is."""
+    if settings.keep_disagreements and not settings.shadow:
+        raise SettingsError("--keep-disagreements: keeps what --shadow finds; set that too")
+    if settings.keep_images and not settings.keep_disagreements:
+        raise SettingsError("--keep-images: keeps them beside --keep-disagreements; set that too")
+
+
 class Watches:
     """The watch over every loaded student that names a teacher."""
 
     def __init__(self, settings: ServerSettings, use: Use, metrics: Metrics) -> None:
+        _require_sense(settings)
         self._settings = settings
         self._metrics = metrics
         self._shadow = Shadow(settings.shadow, use, Background(limits(settings)), metrics) if settings.shadow else None

@@ -4,6 +4,8 @@ The protocol's messages are compiled under a package of ours, so that they can s
 Their descriptors are renamed in a pool of reflection's own: in the default pool they would collide.
 """
 
+from typing import Any, cast
+
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -19,7 +21,23 @@ def descriptor_pool(*files: FileDescriptor) -> DescriptorPool:
     pool = DescriptorPool()
     for file in (*ours, *theirs):
         pool.AddSerializedFile(file.SerializeToString())  # type: ignore[no-untyped-call]
-    return pool
+    return cast(DescriptorPool, _MethodsToo(pool))
+
+
+class _MethodsToo:
+    """A pool that finds the file of a method as well: `grpcurl describe` asks so, and protobuf's own pool does not."""
+
+    def __init__(self, pool: Any) -> None:  # which has no types
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # protobuf's name
+        try:
+            return cast(FileDescriptor, self._pool.FindFileContainingSymbol(symbol))
+        except KeyError:
+            return cast(FileDescriptor, self._pool.FindMethodByName(symbol).containing_service.file)
 
 
 def _with_imports(*files: FileDescriptor) -> list[FileDescriptor]:

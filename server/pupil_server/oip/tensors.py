@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.oip.v2 import infer_pb2 as pb
-from pupil_server.bundle import InputSize
+from pupil_server.bundle_facts import InputSize
 from pupil_server.errors import BadRequest
 from pupil_server.oip.names import IMAGES
 from pupil_server.oip.parameters import refuse

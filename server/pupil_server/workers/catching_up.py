@@ -8,8 +8,7 @@ from typing import TypeAlias
 import grpc
 import grpc.aio
 
-from pupil_proto.v1.inference_pb2 import ModelSpec
-from pupil_proto.v1.models_pb2 import GetModelRequest, ListModelsRequest, State
+from pupil_proto.v1.models_pb2 import ListModelsRequest, State
 from pupil_proto.v1.models_pb2_grpc import ModelsStub
 from pupil_server.workers.place import Place
 
@@ -29,12 +28,8 @@ async def loaded_elsewhere(place: Place) -> Loaded | None:
 async def _loaded(sibling: Place) -> Loaded:
     loaded: dict[str, dict[int, bool]] = defaultdict(dict)
     async with grpc.aio.insecure_channel(f"unix:{sibling.control}") as channel:
-        models = ModelsStub(channel)
-        for model in (await models.List(ListModelsRequest(), timeout=PATIENCE)).models:
+        listed = await ModelsStub(channel).List(ListModelsRequest(), timeout=PATIENCE)
+        for model in listed.models:
             if model.state == State.STATE_READY:
-                loaded[model.name][model.version] = False
-        for name, versions in loaded.items():
-            with suppress(grpc.aio.AioRpcError):  # all of them were loaded aside
-                meant = await models.Get(GetModelRequest(model=ModelSpec(name=name)), timeout=PATIENCE)
-                versions[meant.version] = True
+                loaded[model.name][model.version] = model.by_name
     return loaded
