@@ -1,6 +1,7 @@
 """How fast our training loop is beside the barest one, and beside torchvision's way of training, in one run.
 
 python benchmarks/training.py --root CIFAR_FOLDER
+python benchmarks/training.py --root CIFAR_FOLDER --net lenet5
 
 CIFAR_FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg of 32×32 pixels. Every way trains the same net on the
 same pictures in a process of its own, one after the other, several times over; what counts is the median of the
@@ -40,11 +41,12 @@ BATCH = 500
 AUGMENT = {"shift": 2, "flip": True}
 
 
-def recipe(root: str, steps: int, amp: str, **more: Any) -> Recipe:
+def recipe(root: str, net: str, steps: int, amp: str, **more: Any) -> Recipe:
     """The run that every way repeats."""
     data = {"root": root, "height": 32, "width": 32, "channels": 3, "validation": 0.02, "calibration": 0}
     optim = {"name": "sgd", "learning_rate": 0.1, "weight_decay": 0.0005}
-    values = {"data": data, "optim": optim, "model": {"name": "airbench", "widths": [16, 64, 64]}, "amp": amp}
+    model = {"name": net, **({"widths": [16, 64, 64]} if net == "airbench" else {})}
+    values = {"data": data, "optim": optim, "model": model, "amp": amp}
     length = {"steps": steps, "batch_size": BATCH, "log_every": 50, "eval_every": steps}
     return parse_recipe({**values, **length, **more}, "the benchmark")
 
@@ -126,7 +128,7 @@ def ways(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[Recipe], li
     teacher, cache = arguments.teacher, arguments.cache
     cached = {"teacher": teacher, "logits": "cached", "cache": f"{cache}/plain"}
     views = {"teacher": teacher, "logits": "views", "views": 2, "cache": f"{cache}/views"}
-    whole = partial(recipe, arguments.root, arguments.steps, arguments.amp)
+    whole = partial(recipe, arguments.root, arguments.net, arguments.steps, arguments.amp)
     return {
         "barest": (barest, whole()),
         "ours": (ours, whole()),
@@ -158,7 +160,7 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
 
 def one(name: str, arguments: argparse.Namespace) -> dict[str, float]:
     """The figures of one way, measured in a process of its own."""
-    words = [f"--{each}={getattr(arguments, each)}" for each in ("root", "steps", "amp", "teacher", "cache")]
+    words = [f"--{each}={getattr(arguments, each)}" for each in ("root", "net", "steps", "amp", "teacher", "cache")]
     command = [sys.executable, __file__, *words, "--only", name]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -167,7 +169,7 @@ def one(name: str, arguments: argparse.Namespace) -> dict[str, float]:
 
 def compare(arguments: argparse.Namespace) -> None:
     """All ways, round after round; the ratios at the end."""
-    teacher = recipe(arguments.root, 50, arguments.amp, name="teacher")
+    teacher = recipe(arguments.root, arguments.net, 50, arguments.amp, name="teacher")
     with tempfile.TemporaryDirectory() as folder:
         arguments.teacher, arguments.cache = f"{folder}/teacher", f"{folder}/cache"
         loop.train(teacher, Path(arguments.teacher))
@@ -191,6 +193,7 @@ def main() -> None:
     """Compares all ways, or measures one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True)
+    parser.add_argument("--net", default="airbench", help="lenet5 costs little, so that what is around it shows")
     parser.add_argument("--steps", type=int, default=105)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--amp", default="off", choices=["off", "bf16"], help="bf16 where the processor has AMX")

@@ -94,7 +94,10 @@ class Whitening(nn.Module):
     @torch.no_grad()
     def fit_to(self, pixels: Tensor) -> None:
         """Takes the directions from normalised training pixels (N, C, H, W)."""
-        patches = F.unfold(pixels, PATCH).transpose(1, 2).flatten(0, 1).double()  # (patches, C·P²)
-        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        products, count = torch.zeros((), dtype=torch.float64, device=pixels.device), 0
+        for some in torch.split(pixels, 500):  # of 5,000 at once the patches would take half a gigabyte
+            patches = F.unfold(some, PATCH).transpose(1, 2).flatten(0, 1).double()  # (patches, C·P²)
+            products, count = products + patches.T @ patches, count + len(patches)
+        values, vectors = torch.linalg.eigh(products / count)
         scaled = (vectors / (values + 5e-4).sqrt()).T.reshape(self.directions[: len(values)].shape)
         self.directions.copy_(torch.cat([scaled, -scaled]))

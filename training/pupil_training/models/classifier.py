@@ -72,9 +72,11 @@ class Classifier(nn.Module):
     def fit_to(self, images: Tensor) -> None:
         """Takes mean and standard deviation, a channel each, from uint8 images (N, H, W, C); so do layers that can."""
         for channel in range(self.input.channels):
-            values = images[..., channel].double() / 255
-            self.mean[0, channel] = values.mean()
-            self.std[0, channel] = values.std().clamp_min(1e-3)  # a set of one colour
+            counts = torch.bincount(images[..., channel].flatten(), minlength=256).double()
+            shades, pixels = torch.arange(256).double() / 255, counts.sum()
+            mean = counts @ shades / pixels
+            self.mean[0, channel] = mean
+            self.std[0, channel] = (counts @ (shades - mean) ** 2 / (pixels - 1)).sqrt().clamp_min(1e-3)  # one colour
         count = min(FEW, len(images))
         spread = images[torch.arange(count) * len(images) // count]  # the first ones may all be of one class
         some = (to_pixels(spread) - self.mean) / self.std
