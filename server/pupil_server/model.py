@@ -109,14 +109,10 @@ class LoadedModel:
 
     async def predict(self, images: Images, call: Call) -> Answer:
         """Logits and scores of every image of a request. Raises BadImage for the first that cannot be read."""
-        return (await self.predict_seen(images, call))[0]
-
-    async def predict_seen(self, images: Images, call: Call) -> tuple[Answer, NDArray[np.uint8]]:
-        """The same, with the pixels (N, H, W, C) that the model saw."""
         number, files = self._counted(images)
         with self._door.open(number, call, files) as arrived:
             pixels = await self._read_all(images, files, call)
-            return self._watched(await self._submit(pixels, call, arrived), pixels, call, files), pixels
+            return self._watched(await self._submit(pixels, call, arrived), call, files)
 
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
@@ -127,13 +123,13 @@ class LoadedModel:
                 self.statistics.failed.add(time.monotonic() - arrived)
                 return None, broken
             readable = [file for place, file in enumerate(files) if place not in broken] if broken else files
-            return self._watched(await self._submit(pixels, call, arrived), pixels, call, readable), broken
+            return self._watched(await self._submit(pixels, call, arrived), call, readable), broken
 
     async def predict_pixels(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
         """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
         self._require_few(len(pixels))
         with self._door.open(len(pixels), call) as arrived:
-            return self._watched(await self._submit(pixels, call, arrived), pixels, call)
+            return self._watched(await self._submit(pixels, call, arrived), call)
 
     async def predict_beside(self, other: "LoadedModel", images: Images, call: Call) -> tuple[Answer, Answer]:
         """Both models' answers. Where they want the same pixels, those are read once, and one array feeds both."""
@@ -185,7 +181,7 @@ class LoadedModel:
         """How many images a request carries, and the encoded ones. Too many of them are never made objects of."""
         number = count(images)
         self._require_few(number)
-        return number, list(images.encoded)
+        return number, [] if images.HasField("pixels") else list(images.encoded)
 
     def _require_few(self, images: int) -> None:
         if images > self._max_request_images:
@@ -215,10 +211,10 @@ class LoadedModel:
             call.trace.step("decode", began, time.monotonic(), images=len(files))
         return pixels, broken
 
-    def _watched(self, answer: Answer, pixels: NDArray[np.uint8], call: Call, files: Sequence[bytes] = ()) -> Answer:
+    def _watched(self, answer: Answer, call: Call, files: Sequence[bytes] = ()) -> Answer:
         """The same answer, of which the watch hears where somebody waits for it: a pool is no traffic."""
         if self.watch and call.priority is Priority.INTERACTIVE:
-            self.watch(pixels, files, answer.outputs)
+            self.watch(answer.pixels, files, answer.outputs)
         return answer
 
     async def _submit(self, pixels: NDArray[np.uint8], call: Call, arrived: float) -> Answer:
