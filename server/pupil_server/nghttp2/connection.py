@@ -15,6 +15,8 @@ from pupil_server.nghttp2.limits import Limits
 from pupil_server.nghttp2.metadata import status_headers
 from pupil_server.nghttp2.server_call import HEADERS, Held, Refused, ServerCall
 from pupil_server.nghttp2.session import Headers, ProtocolError, Session
+from pupil_server.nghttp2.single_call import SingleCall
+from pupil_server.nghttp2.stream_call import StreamCall
 
 log = logging.getLogger("pupil.nghttp2")
 
@@ -158,10 +160,8 @@ class Connection(asyncio.Protocol):
             return self._refused(number, head)
         method, packed, left, metadata = head
         call = Call(method.path, self._heard + left, self._peer, metadata, id=call_id(metadata))
-        stream = ServerCall(self, number, method, call, since=self._heard, packed=packed)
-        if method.both_streams:
-            self.begin_soon(stream)
-        return stream
+        kind = StreamCall if method.both_streams else SingleCall
+        return kind(self, number, method, call, since=self._heard, packed=packed)
 
     def _refused(self, number: int, answer: Block) -> Refused:
         self.session.respond(number, answer, body=False)
