@@ -44,6 +44,7 @@ class NgHttp2Front:
         by_path = {f"/{method.path}".encode(): method for method in methods}
         self.head = lru_cache(HEADS)(partial(read_head, methods=by_path, default_deadline=settings.default_deadline))
         self.connections: set[Connection] = set()
+        self.last_read: Connection | None = None
         self._unix = settings.unix
         self._reuse_port = settings.workers > 1
         self._tls = tls
@@ -93,6 +94,8 @@ class NgHttp2Front:
 
     def left(self, connection: Connection) -> None:
         self.connections.discard(connection)
+        if self.last_read is connection:
+            self.last_read = None
         if not self.connections:
             self._gone.set()
 
