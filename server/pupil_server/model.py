@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Self
 
 import numpy as np
@@ -49,8 +50,7 @@ class LoadedModel:
         self.watch: Callable[[NDArray[np.uint8], Sequence[bytes], Outputs], None] | None = None
         self.statistics: Statistics = beside.statistics if beside else Statistics()
         self._holders = 0
-        self._let_go = asyncio.Event()
-        self._let_go.set()
+        self._let_go = asyncio.Event()  # retired, and nobody is inside
         self._decoder = decoder
         self._door: Door = beside._door if beside else Door(_admission(settings, self.facts.input), self.statistics)
         self.watchdog: Watchdog = beside.watchdog if beside else Watchdog()
@@ -99,12 +99,11 @@ class LoadedModel:
 
     def __enter__(self) -> Self:
         self._holders += 1
-        self._let_go.clear()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._holders -= 1
-        if not self._holders:
+        if self.retired and not self._holders:
             self._let_go.set()
 
     async def predict(self, images: Images, call: Call) -> Answer:
@@ -170,11 +169,9 @@ class LoadedModel:
 
     async def _retire(self, grace: float) -> None:
         self.retired = True
-        try:
-            async with asyncio.timeout(grace):
-                await self._let_go.wait()
-        except TimeoutError:
-            pass  # whoever is still inside hears Unavailable from the batcher
+        if self._holders:
+            with suppress(TimeoutError):  # whoever is still inside then hears Unavailable from the batcher
+                await asyncio.wait_for(self._let_go.wait(), grace)
         await self._batcher.close()
 
     def _counted(self, images: Images) -> tuple[int, list[bytes]]:

@@ -9,12 +9,12 @@ from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure
 from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.logs import call_id
-from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, block
+from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, ProtocolError, block
 from pupil_server.nghttp2.head import Head
 from pupil_server.nghttp2.limits import Limits
 from pupil_server.nghttp2.metadata import status_headers
 from pupil_server.nghttp2.server_call import HEADERS, Held, Refused, ServerCall
-from pupil_server.nghttp2.session import Headers, ProtocolError, Session
+from pupil_server.nghttp2.session import Headers, Session
 from pupil_server.nghttp2.single_call import SingleCall
 from pupil_server.nghttp2.stream_call import StreamCall
 from pupil_server.turn import this_turn
