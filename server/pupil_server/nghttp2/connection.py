@@ -84,10 +84,12 @@ class Connection(asyncio.Protocol):
         ready, self._ready = self._ready, []
         last, self.house.last_read = self.house.last_read, self
         self._turn.hold()
-        for call in ready:
-            call.begin()
-        self.flush_soon()
-        self._turn.release(at_once=last is self)
+        try:
+            for call in ready:
+                call.begin()
+            self.flush_soon()
+        finally:
+            self._turn.release(at_once=last is self)
 
     def begin_soon(self, call: ServerCall) -> None:
         """When all that was read has been looked at."""

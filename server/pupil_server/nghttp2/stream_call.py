@@ -3,12 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from typing import Any
 
-from pupil_server.dispatch import Failure
+from pupil_server.call import Call
+from pupil_server.dispatch import Failure, Method
 from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.nghttp2.framing import PREFIX, Message, MessageReader
-from pupil_server.nghttp2.server_call import ServerCall
+from pupil_server.nghttp2.server_call import Door, ServerCall
 
 
 class StreamCall(ServerCall):
@@ -16,11 +16,11 @@ class StreamCall(ServerCall):
     _ungranted = 0  # bytes that came, and that the caller may not yet replace by others
     _ended = False
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._reader = MessageReader(self._door.limits.message_bytes)
+    def __init__(self, door: Door, number: int, method: Method, call: Call, *, since: float, packed: bool) -> None:
+        super().__init__(door, number, method, call, since=since, packed=packed)
+        self._reader = MessageReader(door.limits.message_bytes)
         self._messages: deque[Message] = deque()
-        self._door.begin_soon(self)
+        door.begin_soon(self)
 
     def _read(self, chunk: bytes) -> None:
         self._messages.extend(self._reader.feed(chunk))
