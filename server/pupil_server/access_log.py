@@ -8,6 +8,7 @@ from pupil_server.errors import Code, Unauthenticated
 from pupil_server.quotas import Bucket
 
 log = logging.getLogger("pupil.access")
+QUIET = Code.OK, Code.CANCELLED
 MOST_LINES = 50  # a second, and ten seconds' worth at once
 
 
@@ -21,7 +22,7 @@ class AccessLog:
 
     def ended(self, call: Call, code: Code, seconds: float, error: BaseException | None) -> None:
         """Who called what, and how it ended. Errors' texts stay out: they may quote what was sent."""
-        if code in (Code.OK, Code.CANCELLED) and random.random() >= self._share:
+        if code in QUIET and random.random() >= self._share:
             return
         if self._lines.take(1):
             self._left_out += 1

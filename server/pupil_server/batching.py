@@ -16,6 +16,7 @@ from pupil_server.pace import Pace
 from pupil_server.priority import Priority
 from pupil_server.queue import Queue
 from pupil_server.session import Outputs
+from pupil_server.turn import this_turn
 from pupil_server.work import Answer, Batch, Work
 
 __all__ = ["Answer", "BatchObserver", "Batcher", "Predict"]
@@ -70,6 +71,7 @@ class Batcher:
         self._window = Alarm()
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        self._turn = this_turn()
         self._threads = ThreadPoolExecutor(instances, thread_name_prefix=name)
 
     async def submit(
@@ -100,10 +102,10 @@ class Batcher:
     # Batches
 
     def _wake(self) -> None:
-        """Starts batches in the next turn of the loop: what arrives in this one shares them."""
+        """Starts batches when this turn of the loop ends: what arrives in it shares them."""
         if self._queue.images and not self._awake and len(self._running) < self._instances:
             self._awake = True
-            self._loop.call_soon(self._start_batches)
+            self._turn.at_end(self._start_batches)
 
     def _start_batches(self) -> None:
         """Gives the instances that are idle something to do."""

@@ -73,12 +73,12 @@ class CascadeHandler:
         if request.images.HasField("pixels") and not student.sees_like(teacher):
             raise BadRequest(f"pixels: {student} and {teacher} want different ones; send the images encoded")
         certificate = await self._certificates.of(student, teacher, request.cascade)
-        ours, pixels = await student.predict_seen(request.images, paid)
+        ours = await student.predict(request.images, paid)
         scores = ours.outputs.scores.copy()
         deferred = scores.max(axis=1).astype(np.float64) < certificate.threshold
         theirs, route = None, pb.ROUTE_TEACHER
         if deferred.any():
-            left = pixels[deferred] if student.sees_like(teacher) else _files(request.images, deferred)
+            left = ours.pixels[deferred] if student.sees_like(teacher) else _files(request.images, deferred)
             theirs, route = await _ask(teacher, left, paid)
         if theirs:
             scores[deferred] = theirs.outputs.scores

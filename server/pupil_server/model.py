@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Self
 
 import numpy as np
@@ -49,8 +50,7 @@ class LoadedModel:
         self.watch: Callable[[NDArray[np.uint8], Sequence[bytes], Outputs], None] | None = None
         self.statistics: Statistics = beside.statistics if beside else Statistics()
         self._holders = 0
-        self._let_go = asyncio.Event()
-        self._let_go.set()
+        self._let_go = asyncio.Event()  # retired, and nobody is inside
         self._decoder = decoder
         self._door: Door = beside._door if beside else Door(_admission(settings, self.facts.input), self.statistics)
         self.watchdog: Watchdog = beside.watchdog if beside else Watchdog()
@@ -99,24 +99,19 @@ class LoadedModel:
 
     def __enter__(self) -> Self:
         self._holders += 1
-        self._let_go.clear()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._holders -= 1
-        if not self._holders:
+        if self.retired and not self._holders:
             self._let_go.set()
 
     async def predict(self, images: Images, call: Call) -> Answer:
         """Logits and scores of every image of a request. Raises BadImage for the first that cannot be read."""
-        return (await self.predict_seen(images, call))[0]
-
-    async def predict_seen(self, images: Images, call: Call) -> tuple[Answer, NDArray[np.uint8]]:
-        """The same, with the pixels (N, H, W, C) that the model saw."""
         number, files = self._counted(images)
         with self._door.open(number, call, files) as arrived:
             pixels = await self._read_all(images, files, call)
-            return self._watched(await self._submit(pixels, call, arrived), pixels, call, files), pixels
+            return self._watched(await self._submit(pixels, call, arrived), call, files)
 
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
@@ -127,13 +122,13 @@ class LoadedModel:
                 self.statistics.failed.add(time.monotonic() - arrived)
                 return None, broken
             readable = [file for place, file in enumerate(files) if place not in broken] if broken else files
-            return self._watched(await self._submit(pixels, call, arrived), pixels, call, readable), broken
+            return self._watched(await self._submit(pixels, call, arrived), call, readable), broken
 
     async def predict_pixels(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
         """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
         self._require_few(len(pixels))
         with self._door.open(len(pixels), call) as arrived:
-            return self._watched(await self._submit(pixels, call, arrived), pixels, call)
+            return self._watched(await self._submit(pixels, call, arrived), call)
 
     async def predict_beside(self, other: "LoadedModel", images: Images, call: Call) -> tuple[Answer, Answer]:
         """Both models' answers. Where they want the same pixels, those are read once, and one array feeds both."""
@@ -174,18 +169,16 @@ class LoadedModel:
 
     async def _retire(self, grace: float) -> None:
         self.retired = True
-        try:
-            async with asyncio.timeout(grace):
-                await self._let_go.wait()
-        except TimeoutError:
-            pass  # whoever is still inside hears Unavailable from the batcher
+        if self._holders:
+            with suppress(TimeoutError):  # whoever is still inside then hears Unavailable from the batcher
+                await asyncio.wait_for(self._let_go.wait(), grace)
         await self._batcher.close()
 
     def _counted(self, images: Images) -> tuple[int, list[bytes]]:
         """How many images a request carries, and the encoded ones. Too many of them are never made objects of."""
         number = count(images)
         self._require_few(number)
-        return number, list(images.encoded)
+        return number, [] if images.HasField("pixels") else list(images.encoded)
 
     def _require_few(self, images: int) -> None:
         if images > self._max_request_images:
@@ -215,10 +208,10 @@ class LoadedModel:
             call.trace.step("decode", began, time.monotonic(), images=len(files))
         return pixels, broken
 
-    def _watched(self, answer: Answer, pixels: NDArray[np.uint8], call: Call, files: Sequence[bytes] = ()) -> Answer:
+    def _watched(self, answer: Answer, call: Call, files: Sequence[bytes] = ()) -> Answer:
         """The same answer, of which the watch hears where somebody waits for it: a pool is no traffic."""
         if self.watch and call.priority is Priority.INTERACTIVE:
-            self.watch(pixels, files, answer.outputs)
+            self.watch(answer.pixels, files, answer.outputs)
         return answer
 
     async def _submit(self, pixels: NDArray[np.uint8], call: Call, arrived: float) -> Answer:

@@ -12,27 +12,35 @@ from pupil_server.session import Outputs
 
 
 class Answer(NamedTuple):
-    """Logits and scores (N, K) of one request, how long it waited and how long its batches took, in seconds."""
+    """Logits and scores (N, K) of one request, the pixels that they are of, and how long that took, in seconds."""
 
     outputs: Outputs
+    pixels: NDArray[np.uint8]  # (N, H, W, C), as the model saw them
     queue_seconds: float
     compute_seconds: float
 
 
-@dataclass(slots=True, eq=False)
 class Work:
-    """One request: its images, how many of them are in batches by now, what is answered so far, and who waits."""
+    """One request: its images, how many of them are in batches by now, what is answered so far, and who waits.
 
-    pixels: NDArray[np.uint8]  # (N, H, W, C)
-    deadline: float  # on time.monotonic's clock, as is `arrived`
-    priority: Priority
-    answer: asyncio.Future[Answer]
-    arrived: float
-    taken: int = 0
-    done: int = 0
-    queue_seconds: float = 0.0
-    compute_seconds: float = 0.0
-    parts: dict[int, Outputs] = field(default_factory=dict)  # by their first row: two instances may finish out of order
+    Most of it is of the class until it changes: one is made for every request.
+    """
+
+    taken = done = 0
+    queue_seconds = compute_seconds = 0.0
+    _parts: dict[int, Outputs] | None = None  # by their first row: two instances may finish out of order
+
+    def __init__(
+        self,
+        pixels: NDArray[np.uint8],
+        deadline: float,
+        priority: Priority,
+        answer: asyncio.Future[Answer],
+        arrived: float,
+    ) -> None:
+        self.pixels = pixels  # (N, H, W, C)
+        self.deadline, self.arrived = deadline, arrived  # on time.monotonic's clock
+        self.priority, self.answer = priority, answer
 
     @property
     def stage(self) -> str:
@@ -42,11 +50,12 @@ class Work:
         """Takes the rows from `first` on; with the last ones the request is answered."""
         self.compute_seconds += seconds
         self.done += len(outputs.logits)
-        if self.done < len(self.pixels) or self.parts:
-            self.parts[first] = outputs
+        if self.done < len(self.pixels) or self._parts is not None:
+            self._parts = self._parts or {}
+            self._parts[first] = outputs
         if self.done == len(self.pixels) and not self.answer.done():
-            whole = _joined(self.parts) if self.parts else outputs
-            self.answer.set_result(Answer(whole, self.queue_seconds, self.compute_seconds))
+            whole = outputs if self._parts is None else _joined(self._parts)
+            self.answer.set_result(Answer(whole, self.pixels, self.queue_seconds, self.compute_seconds))
 
 
 def _joined(parts: dict[int, Outputs]) -> Outputs:
@@ -85,6 +94,10 @@ class Batch:
 
     def finish(self, outputs: Outputs, seconds: float) -> None:
         """Gives every request its own rows."""
+        if len(self.parts) == 1:
+            work, first, _ = self.parts[0]
+            work.finish(first, outputs, seconds)
+            return
         row = 0
         for work, first, last in self.parts:
             rows = slice(row, row + last - first)

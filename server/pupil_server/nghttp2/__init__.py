@@ -1,10 +1,13 @@
 """The lean front: gRPC on libnghttp2, the HTTP/2 library behind curl and Apache httpd, driven through cffi.
 
     binding      the C library: its functions, its version, blocks of headers
+    callbacks    functions of ours in the form that the library calls
     session      one HTTP/2 session: bytes in, bytes out, streams in between
     framing      gRPC messages out of bytes that are split anywhere, and gzip
     metadata     headers to what a `Call` knows, and an outcome to headers
-    server_call  one gRPC call on one stream
+    server_call  one gRPC call on one stream: its answers and its end
+    single_call  with a single request
+    stream_call  with a stream of requests
     connection   one session on a socket: flow control, floods, age
     front        the listening socket, limits, the end
 

@@ -90,6 +90,10 @@ class LibraryMissing(ImportError):
     """libnghttp2 cannot be used here; the text says why, and what to do."""
 
 
+class ProtocolError(Exception):
+    """What the peer sent is no HTTP/2, or too much of it; the session is over."""
+
+
 class Block(NamedTuple):
     """Headers in the form that the library takes. `kept` holds what it points to."""
 
@@ -144,3 +148,9 @@ def _version(library: Any) -> str:
 
 lib = _load()
 VERSION = _version(lib)
+
+
+def check(result: int) -> None:
+    """Raises ProtocolError for what the library calls an error."""
+    if result < 0:
+        raise ProtocolError(ffi.string(lib.nghttp2_strerror(result)).decode())

@@ -9,12 +9,15 @@ from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure
 from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.logs import call_id
-from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, block
+from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, ProtocolError, block
 from pupil_server.nghttp2.head import Head
 from pupil_server.nghttp2.limits import Limits
 from pupil_server.nghttp2.metadata import status_headers
 from pupil_server.nghttp2.server_call import HEADERS, Held, Refused, ServerCall
-from pupil_server.nghttp2.session import Headers, ProtocolError, Session
+from pupil_server.nghttp2.session import Headers, Session
+from pupil_server.nghttp2.single_call import SingleCall
+from pupil_server.nghttp2.stream_call import StreamCall
+from pupil_server.turn import this_turn
 
 log = logging.getLogger("pupil.nghttp2")
 
@@ -27,6 +30,7 @@ class House(Protocol):
     held: Held
     options: Any
     connections: "set[Connection]"
+    last_read: "Connection | None"  # the one that something came from last
 
     def head(self, headers: Headers, /) -> Head | Block: ...
     def left(self, connection: "Connection") -> None: ...
@@ -40,6 +44,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, house: House) -> None:
         self.house, self.dispatcher, self.limits, self.held = house, house.dispatcher, house.limits, house.held
         self.loop = asyncio.get_running_loop()
+        self._turn = this_turn()
         self._ready: list[ServerCall] = []
         self._flushing = self._choked = self._announced = self._leaving = False
         self._born = self._heard = self._busy = self._counted = time.monotonic()
@@ -72,20 +77,29 @@ class Connection(asyncio.Protocol):
             log.info("%s is cut off: %s", self._peer, error)
             self.session.terminate(ENHANCE_YOUR_CALM)
         self._count_oddities()
+        self._begin_ready()
+
+    def _begin_ready(self) -> None:
+        """What comes of this read is done in it if the last one was ours too: others that come can share a batch."""
         ready, self._ready = self._ready, []
-        for call in ready:
-            call.begin()
-        self.flush_soon()
+        last, self.house.last_read = self.house.last_read, self
+        self._turn.hold()
+        try:
+            for call in ready:
+                call.begin()
+            self.flush_soon()
+        finally:
+            self._turn.release(at_once=last is self)
 
     def begin_soon(self, call: ServerCall) -> None:
         """When all that was read has been looked at."""
         self._ready.append(call)
 
     def flush_soon(self) -> None:
-        """Once a turn of the loop, however many calls ask."""
+        """Once, when this turn of the loop ends, however many calls ask."""
         if not self._flushing:
             self._flushing = True
-            self.loop.call_soon(self._flush)
+            self._turn.at_end(self._flush)
 
     def pause_writing(self) -> None:
         """The peer does not read: then nothing more of it is read either."""
@@ -158,10 +172,8 @@ class Connection(asyncio.Protocol):
             return self._refused(number, head)
         method, packed, left, metadata = head
         call = Call(method.path, self._heard + left, self._peer, metadata, id=call_id(metadata))
-        stream = ServerCall(self, number, method, call, since=self._heard, packed=packed)
-        if method.both_streams:
-            self.begin_soon(stream)
-        return stream
+        kind = StreamCall if method.both_streams else SingleCall
+        return kind(self, number, method, call, since=self._heard, packed=packed)
 
     def _refused(self, number: int, answer: Block) -> Refused:
         self.session.respond(number, answer, body=False)

@@ -15,6 +15,16 @@ class Message(NamedTuple):
     body: bytes
 
 
+def whole_message(chunk: bytes, max_bytes: int) -> Message | None:
+    """The message that `chunk` is, all of it and nothing else: most chunks are one."""
+    if len(chunk) < PREFIX.size:
+        return None
+    flag, length = PREFIX.unpack_from(chunk)
+    if flag > 1 or PREFIX.size + length != len(chunk) or length > max_bytes:
+        return None
+    return Message(flag == 1, chunk[PREFIX.size :])
+
+
 class MessageReader:
     """Turns chunks into messages. Each byte is copied once, when its message is whole."""
 
@@ -33,10 +43,8 @@ class MessageReader:
 
     def feed(self, chunk: bytes) -> list[Message]:
         """The messages that `chunk` completes. Raises ProtocolViolation for an impossible prefix."""
-        if not self._prefix and len(chunk) >= PREFIX.size:
-            flag, length = PREFIX.unpack_from(chunk)
-            if flag <= 1 and PREFIX.size + length == len(chunk) and length <= self._max_bytes:
-                return [Message(flag == 1, chunk[PREFIX.size :])]  # one message, and all of it: what most chunks are
+        if not self._prefix and (message := whole_message(chunk, self._max_bytes)):
+            return [message]
         view = memoryview(chunk)
         messages: list[Message] = []
         while True:

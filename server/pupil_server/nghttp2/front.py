@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache, partial
+from typing import Any
 
 from pupil_server.dispatch import Dispatcher, Method
-from pupil_server.nghttp2.binding import VERSION
+from pupil_server.nghttp2.binding import VERSION, check, ffi, lib
 from pupil_server.nghttp2.connection import Connection
 from pupil_server.nghttp2.head import read_head
 from pupil_server.nghttp2.limits import Limits, limits_of
 from pupil_server.nghttp2.server_call import Held
-from pupil_server.nghttp2.session import options
 from pupil_server.settings import ServerSettings
 
 BACKLOG = 1024
@@ -40,10 +40,11 @@ class NgHttp2Front:
         self.dispatcher = dispatcher
         self.limits = limits or limits_of(settings)
         self.held = Held(self.limits.held_bytes)
-        self.options = options(self.limits)
+        self.options = _options(self.limits)
         by_path = {f"/{method.path}".encode(): method for method in methods}
         self.head = lru_cache(HEADS)(partial(read_head, methods=by_path, default_deadline=settings.default_deadline))
         self.connections: set[Connection] = set()
+        self.last_read: Connection | None = None
         self._unix = settings.unix
         self._reuse_port = settings.workers > 1
         self._tls = tls
@@ -93,6 +94,8 @@ class NgHttp2Front:
 
     def left(self, connection: Connection) -> None:
         self.connections.discard(connection)
+        if self.last_read is connection:
+            self.last_read = None
         if not self.connections:
             self._gone.set()
 
@@ -108,3 +111,14 @@ class NgHttp2Front:
             now = time.monotonic()
             for connection in list(self.connections):
                 connection.look(now)
+
+
+def _options(limits: Limits) -> Any:
+    """The library's own defences, and flow control left to us."""
+    made = ffi.new("nghttp2_option **")
+    check(lib.nghttp2_option_new(made))
+    lib.nghttp2_option_set_no_auto_window_update(made[0], 1)
+    lib.nghttp2_option_set_no_closed_streams(made[0], 1)
+    lib.nghttp2_option_set_stream_reset_rate_limit(made[0], limits.resets, limits.resets_a_second)
+    lib.nghttp2_option_set_max_continuations(made[0], 8)
+    return ffi.gc(made[0], lib.nghttp2_option_del)

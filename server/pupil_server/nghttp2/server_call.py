@@ -1,7 +1,8 @@
-"""One gRPC call on one HTTP/2 stream: messages in, messages and a status out."""
+"""One gRPC call on one HTTP/2 stream: its answers, and how it ends. What comes in is its subclasses' own."""
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -12,7 +13,7 @@ from pupil_server.dispatch import Dispatcher, Failure, Method
 from pupil_server.eager import EagerTask
 from pupil_server.errors import Code, DeadlineExceeded, Overloaded, ProtocolViolation, PupilError
 from pupil_server.nghttp2.binding import CANCEL, Block, Form, block
-from pupil_server.nghttp2.framing import PREFIX, Message, MessageReader, framed, gunzip
+from pupil_server.nghttp2.framing import Message, framed, gunzip
 from pupil_server.nghttp2.limits import Limits
 from pupil_server.nghttp2.metadata import status_headers
 from pupil_server.nghttp2.session import Session
@@ -58,64 +59,62 @@ class Door(Protocol):
     def begin_soon(self, call: "ServerCall") -> None: ...
 
 
-class ServerCall:
-    """`received`, `request_ended`, `take` and `closed` are the session's; `begin` is the connection's."""
+class ServerCall(ABC):
+    """`received`, `request_ended`, `take` and `closed` are the session's; `begin` is the connection's.
 
-    _arrived: asyncio.Event | None = None  # of streams: another message, or the end of them
-    _left: asyncio.Event | None = None  # of streams: the reader has taken some of the answers
+    Most of its state is of the class until it changes: one is made for every request.
+    """
+
+    _left: asyncio.Event | None = None  # of many answers: the reader has taken some of them
     _waiting = 0  # bytes in `_out`
-    _held = _ungranted = 0
-    _ended = _responded = _finished = False
+    _held = 0
+    _responded = _finished = False
     _task: EagerTask | None = None
     _failed: Block | None = None
 
     def __init__(self, door: Door, number: int, method: Method, call: Call, *, since: float, packed: bool) -> None:
-        self._door, self._number, self.method, self._call = door, number, method, call
+        self._door, self._number, self._method, self._call = door, number, method, call
         self._packed = packed  # compressed messages are announced, as gzip
-        self._reader = MessageReader(door.limits.message_bytes)
-        self._messages: deque[Message] = deque()
-        self._out: deque[bytes | memoryview] = deque()
         self._since = since  # when it came, and from its first answer on when some of it was last taken
+        self._out: deque[bytes | memoryview] = deque()
 
     # What comes in
 
     def received(self, chunk: bytes) -> None:
-        if self._finished:
-            return
-        try:
-            self._hold(len(chunk))
-            self._messages.extend(self._reader.feed(chunk))
-        except PupilError as error:
-            self.refuse(error)
-            return
-        if not self.method.both_streams:
-            if self._reader.inside:
-                self._door.session.grant(self._number, len(chunk))
-            return
-        self._ungranted += len(chunk)
-        if self._messages:
-            if self._arrived:
-                self._arrived.set()
-        else:
-            self._grant()  # the rest of a message that is larger than the window
+        if not self._finished:
+            try:
+                self._hold(len(chunk))
+                self._read(chunk)
+            except PupilError as error:
+                self.refuse(error)
 
-    def request_ended(self) -> None:
-        self._ended = True
-        if self._arrived:
-            self._arrived.set()
-        if self._finished or self.method.both_streams:
-            return
-        if self._reader.inside:
-            self.refuse(ProtocolViolation(Code.INTERNAL, "the request ended in the middle of a message"))
-        elif len(self._messages) != 1:
-            self.refuse(ProtocolViolation(Code.UNIMPLEMENTED, f"{len(self._messages)} messages, one is wanted"))
-        else:
-            self._door.begin_soon(self)
+    @abstractmethod
+    def _read(self, chunk: bytes) -> None: ...
+
+    @abstractmethod
+    def request_ended(self) -> None: ...
 
     def begin(self) -> None:
-        """Starts the handler: of a stream at once, of a single request when it is whole."""
+        """Starts the handler."""
         if not self._finished:  # it may have been taken back in the same read
             self._task = EagerTask(self._work(), self._door.loop)
+
+    @abstractmethod
+    async def _work(self) -> None:
+        """Runs the handler to its end, whatever that is."""
+
+    async def _unpacked(self, message: Message) -> bytes:
+        if not self._packed:
+            raise ProtocolViolation(Code.INTERNAL, "a message is marked as compressed, the call names no encoding")
+        door = self._door
+        async with door.held.unpacking:
+            body = await asyncio.to_thread(gunzip, message.body, door.limits.message_bytes)
+        self._hold(len(body))
+        return body
+
+    def _hold(self, size: int) -> None:
+        self._door.held.add(size)
+        self._held += size
 
     # What goes out
 
@@ -137,6 +136,34 @@ class ServerCall:
     @property
     def trailers(self) -> Block:
         return self._failed or SUCCESS.filled(self._call.id.encode())
+
+    def _answer(self, message: bytes | None, *, last: bool = False) -> None:
+        if self._finished:
+            return
+        self._finished = last
+        if message is not None:
+            self._out.append(framed(message))
+            self._waiting += len(self._out[-1])
+        session = self._door.session
+        if self._responded:
+            session.resume(self._number)
+        else:
+            self._responded = True
+            self._since = time.monotonic()
+            session.respond(self._number, ANSWER, body=True)
+        self._door.flush_soon()
+
+    async def _answer_all(self, answers: AsyncGenerator[bytes, None]) -> None:
+        self._left = asyncio.Event()
+        async with self._call.limited(), aclosing(answers):
+            async for answer in answers:
+                self._answer(answer)
+                while self._waiting >= AHEAD:
+                    self._left.clear()
+                    await self._left.wait()
+        self._answer(None, last=True)
+
+    # How it ends
 
     def fail(self, failure: Failure) -> None:
         """Ends the call with this status, after what was answered already."""
@@ -174,93 +201,6 @@ class ServerCall:
                 self._door.session.reset(self._number, CANCEL)
         elif not self._task and now > min(self._call.deadline, self._since + self._door.limits.request):
             self.refuse(DeadlineExceeded("the request did not arrive in time"))
-
-    # The handler
-
-    async def _work(self) -> None:
-        method, dispatcher, call = self.method, self._door.dispatcher, self._call
-        try:
-            if method.both_streams:
-                await self._answer_all(dispatcher.both_streams(method, self._requests(), call))
-                return
-            message = self._messages.popleft()
-            request = await self._unpacked(message) if message.compressed else message.body
-            if method.unary:
-                self._answer(await dispatcher.unary(method, request, call), last=True)
-            else:
-                await self._answer_all(dispatcher.server_stream(method, request, call))
-        except Failure as failure:
-            self.fail(failure)
-        except PupilError as error:
-            self.refuse(error)
-
-    async def _answer_all(self, answers: AsyncGenerator[bytes, None]) -> None:
-        self._left = asyncio.Event()
-        async with self._call.limited(), aclosing(answers):
-            async for answer in answers:
-                self._answer(answer)
-                while self._waiting >= AHEAD:
-                    self._left.clear()
-                    await self._left.wait()
-        self._answer(None, last=True)
-
-    def _answer(self, message: bytes | None, *, last: bool = False) -> None:
-        if self._finished:
-            return
-        self._finished = last
-        if message is not None:
-            self._out.append(framed(message))
-            self._waiting += len(self._out[-1])
-        session = self._door.session
-        if self._responded:
-            session.resume(self._number)
-        else:
-            self._responded = True
-            self._since = time.monotonic()
-            session.respond(self._number, ANSWER, body=True)
-        self._door.flush_soon()
-
-    async def _requests(self) -> AsyncGenerator[bytes, None]:
-        self._arrived = asyncio.Event()
-        while True:
-            while not self._messages:
-                if self._reader.inside and self._ended:
-                    raise ProtocolViolation(Code.INTERNAL, "the stream ended in the middle of a message")
-                if self._ended:
-                    return
-                self._arrived.clear()
-                await self._arrived.wait()
-            message = self._messages.popleft()
-            if not self._messages:
-                self._grant()
-            body = await self._unpacked(message) if message.compressed else message.body
-            yield body
-            self._let_go(PREFIX.size + len(message.body) + (len(body) if message.compressed else 0))
-
-    async def _unpacked(self, message: Message) -> bytes:
-        if not self._packed:
-            raise ProtocolViolation(Code.INTERNAL, "a message is marked as compressed, the call names no encoding")
-        door = self._door
-        async with door.held.unpacking:
-            body = await asyncio.to_thread(gunzip, message.body, door.limits.message_bytes)
-        self._hold(len(body))
-        return body
-
-    # Flow control
-
-    def _hold(self, size: int) -> None:
-        self._door.held.add(size)
-        self._held += size
-
-    def _let_go(self, size: int) -> None:
-        self._held -= size
-        self._door.held.bytes -= size
-
-    def _grant(self) -> None:
-        if self._ungranted and not self._ended:
-            self._door.session.grant(self._number, self._ungranted)
-            self._door.flush_soon()
-        self._ungranted = 0
 
 
 class Refused:

@@ -1,6 +1,5 @@
 """One HTTP/2 session of a server: bytes in, bytes out, streams in between. It knows no socket and no gRPC."""
 
-import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -11,7 +10,6 @@ from pupil_server.nghttp2.binding import (
     DATA_EOF,
     DATA_NO_END_STREAM,
     END_STREAM,
-    ERR_CALLBACK,
     ERR_DEFERRED,
     ERR_TEMPORAL,
     HEADERS,
@@ -23,15 +21,15 @@ from pupil_server.nghttp2.binding import (
     PING,
     SETTINGS,
     Block,
+    check,
     ffi,
     from_handle,
     lib,
     memmove,
     unpack,
 )
+from pupil_server.nghttp2.callbacks import callbacks, provider
 from pupil_server.nghttp2.limits import Limits
-
-log = logging.getLogger("pupil.nghttp2")
 
 STREAM_WINDOW = 2**20  # a 224 × 224 image needs no second breath
 CONNECTION_WINDOW = 16 * 2**20
@@ -40,10 +38,6 @@ AT_ONCE = 2**18  # bytes that are handed to the socket before it is asked whethe
 SHOUTING = 4  # times the limit of header bytes, from where on we no longer read to the end to answer in words
 
 Headers = tuple[bytes, ...]  # name, value, name, value, …
-
-
-class ProtocolError(Exception):
-    """What the peer sent is no HTTP/2, or too much of it; the session is over."""
 
 
 class Stream(Protocol):
@@ -79,7 +73,7 @@ class Session:
         self._handle = ffi.new_handle(self)
         self._out = ffi.new("const char **")
         made = ffi.new("nghttp2_session **")
-        _check(lib.nghttp2_session_server_new2(made, CALLBACKS, self._handle, options))
+        check(lib.nghttp2_session_server_new2(made, CALLBACKS, self._handle, options))
         self._session = made[0]
         settings = [
             (MAX_CONCURRENT_STREAMS, limits.streams),
@@ -87,13 +81,13 @@ class Session:
             (MAX_FRAME_SIZE, FRAME_BYTES),
             (MAX_HEADER_LIST_SIZE, limits.header_bytes),
         ]
-        _check(lib.nghttp2_submit_settings(self._session, 0, settings, len(settings)))
-        _check(lib.nghttp2_session_set_local_window_size(self._session, 0, 0, CONNECTION_WINDOW))
+        check(lib.nghttp2_submit_settings(self._session, 0, settings, len(settings)))
+        check(lib.nghttp2_session_set_local_window_size(self._session, 0, 0, CONNECTION_WINDOW))
 
     def receive(self, data: bytes) -> None:
         """Raises ProtocolError once the peer cannot be talked to any more."""
         self._consumed = 0
-        _check(lib.nghttp2_session_mem_recv(self._session, data, len(data)))
+        check(lib.nghttp2_session_mem_recv(self._session, data, len(data)))
         if self._consumed:  # of the connection's window every byte is given back: one stream must not stop the others
             lib.nghttp2_session_consume_connection(self._session, self._consumed)
 
@@ -108,7 +102,7 @@ class Session:
             elif self._answered:
                 self._stop_requests()
             else:
-                _check(written)
+                check(written)
                 return b"".join(parts), False
         return b"".join(parts), True
 
@@ -172,22 +166,6 @@ class Session:
         self._answered.clear()
 
 
-def options(limits: Limits) -> Any:
-    """The library's own defences, and flow control left to us."""
-    made = ffi.new("nghttp2_option **")
-    _check(lib.nghttp2_option_new(made))
-    lib.nghttp2_option_set_no_auto_window_update(made[0], 1)
-    lib.nghttp2_option_set_no_closed_streams(made[0], 1)
-    lib.nghttp2_option_set_stream_reset_rate_limit(made[0], limits.resets, limits.resets_a_second)
-    lib.nghttp2_option_set_max_continuations(made[0], 8)
-    return ffi.gc(made[0], lib.nghttp2_option_del)
-
-
-def _check(result: int) -> None:
-    if result < 0:
-        raise ProtocolError(ffi.string(lib.nghttp2_strerror(result)).decode())
-
-
 def _on_begin_headers(_: Any, frame: Any, handle: Any) -> int:
     session: Session = from_handle(handle)
     session._headers, session._header_bytes = [], 0
@@ -198,11 +176,11 @@ def _on_header(
     _: Any, frame: Any, name: Any, name_size: int, value: Any, value_size: int, flags: int, handle: Any
 ) -> int:
     session: Session = from_handle(handle)
-    session._header_bytes += name_size + value_size + 32
-    if session._header_bytes <= session._most_header_bytes:
-        session._headers += unpack(name, name_size), unpack(value, value_size)
+    size = session._header_bytes = session._header_bytes + name_size + value_size + 32
+    if size <= session._most_header_bytes:
+        session._headers.extend((unpack(name, name_size), unpack(value, value_size)))
         return 0
-    return 0 if session._header_bytes <= SHOUTING * session._most_header_bytes else ERR_TEMPORAL
+    return 0 if size <= SHOUTING * session._most_header_bytes else ERR_TEMPORAL
 
 
 def _on_frame(_: Any, frame: Any, handle: Any) -> int:
@@ -259,34 +237,11 @@ def _on_read(_: Any, number: int, buffer: Any, room: int, flags: Any, source: An
     return len(chunk) if chunk or last else ERR_DEFERRED
 
 
-def _failed(kind: Any, error: Any, trace: Any) -> None:
-    log.error("a callback of the HTTP/2 session failed; its connection ends", exc_info=(kind, error, trace))
-
-
-def _callback(signature: str, function: Callable[..., int]) -> Any:
-    return ffi.callback(signature, function, error=ERR_CALLBACK, onerror=_failed)
-
-
-def _callbacks() -> Any:
-    made = ffi.new("nghttp2_session_callbacks **")
-    _check(lib.nghttp2_session_callbacks_new(made))
-    for name, function in KEPT.items():
-        getattr(lib, f"nghttp2_session_callbacks_set_{name}_callback")(made[0], function)
-    return made[0]
-
-
-KEPT = {  # what C points to must not be collected
-    "on_begin_headers": _callback("int(nghttp2_session *, const nghttp2_frame_hd *, void *)", _on_begin_headers),
-    "on_header": _callback(
-        "int(nghttp2_session *, const nghttp2_frame_hd *, const char *, size_t, const char *, size_t, uint8_t, void *)",
-        _on_header,
-    ),
-    "on_frame_recv": _callback("int(nghttp2_session *, const nghttp2_frame_hd *, void *)", _on_frame),
-    "on_data_chunk_recv": _callback("int(nghttp2_session *, uint8_t, int32_t, const char *, size_t, void *)", _on_data),
-    "on_stream_close": _callback("int(nghttp2_session *, int32_t, uint32_t, void *)", _on_close),
-}
-CALLBACKS = _callbacks()
-READ = _callback(
-    "ssize_t(nghttp2_session *, int32_t, uint8_t *, size_t, uint32_t *, nghttp2_data_source *, void *)", _on_read
+CALLBACKS = callbacks(
+    on_begin_headers=_on_begin_headers,
+    on_header=_on_header,
+    on_frame_recv=_on_frame,
+    on_data_chunk_recv=_on_data,
+    on_stream_close=_on_close,
 )
-PROVIDER = ffi.new("nghttp2_data_provider *", {"read_callback": READ})
+PROVIDER = provider(_on_read)

@@ -1,0 +1,50 @@
+"""A call with a single request, which is most of them; its handler starts when the request is whole."""
+
+from pupil_server.dispatch import Failure
+from pupil_server.errors import Code, ProtocolViolation, PupilError
+from pupil_server.nghttp2.framing import Message, MessageReader, whole_message
+from pupil_server.nghttp2.server_call import ServerCall
+
+
+class SingleCall(ServerCall):
+    _reader: MessageReader | None = None  # of a request that comes in several pieces
+    _message: Message | None = None
+
+    def _read(self, chunk: bytes) -> None:
+        most = self._door.limits.message_bytes
+        if not self._reader:
+            if not self._message and (message := whole_message(chunk, most)):
+                self._message = message
+                return
+            self._reader = MessageReader(most)
+        for message in self._reader.feed(chunk):
+            if self._message:
+                raise ProtocolViolation(Code.UNIMPLEMENTED, "several messages, one is wanted")
+            self._message = message
+        if self._reader.inside:
+            self._door.session.grant(self._number, len(chunk))
+
+    def request_ended(self) -> None:
+        if self._finished:
+            return
+        if self._reader and self._reader.inside:
+            self.refuse(ProtocolViolation(Code.INTERNAL, "the request ended in the middle of a message"))
+        elif not self._message:
+            self.refuse(ProtocolViolation(Code.UNIMPLEMENTED, "no message, one is wanted"))
+        else:
+            self._door.begin_soon(self)
+
+    async def _work(self) -> None:
+        method, dispatcher, call = self._method, self._door.dispatcher, self._call
+        try:
+            message, self._message = self._message, None
+            assert message is not None
+            request = await self._unpacked(message) if message.compressed else message.body
+            if method.unary:
+                self._answer(await dispatcher.unary(method, request, call), last=True)
+            else:
+                await self._answer_all(dispatcher.server_stream(method, request, call))
+        except Failure as failure:
+            self.fail(failure)
+        except PupilError as error:
+            self.refuse(error)

@@ -1,0 +1,72 @@
+"""A call with a stream of requests; its handler starts at once, and the caller sends no more than it reads."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+
+from pupil_server.call import Call
+from pupil_server.dispatch import Failure, Method
+from pupil_server.errors import Code, ProtocolViolation, PupilError
+from pupil_server.nghttp2.framing import PREFIX, Message, MessageReader
+from pupil_server.nghttp2.server_call import Door, ServerCall
+
+
+class StreamCall(ServerCall):
+    _arrived: asyncio.Event | None = None  # another message, or the end of them
+    _ungranted = 0  # bytes that came, and that the caller may not yet replace by others
+    _ended = False
+
+    def __init__(self, door: Door, number: int, method: Method, call: Call, *, since: float, packed: bool) -> None:
+        super().__init__(door, number, method, call, since=since, packed=packed)
+        self._reader = MessageReader(door.limits.message_bytes)
+        self._messages: deque[Message] = deque()
+        door.begin_soon(self)
+
+    def _read(self, chunk: bytes) -> None:
+        self._messages.extend(self._reader.feed(chunk))
+        self._ungranted += len(chunk)
+        if self._messages:
+            if self._arrived:
+                self._arrived.set()
+        else:
+            self._grant()  # the rest of a message that is larger than the window
+
+    def request_ended(self) -> None:
+        self._ended = True
+        if self._arrived:
+            self._arrived.set()
+
+    async def _work(self) -> None:
+        try:
+            await self._answer_all(self._door.dispatcher.both_streams(self._method, self._requests(), self._call))
+        except Failure as failure:
+            self.fail(failure)
+        except PupilError as error:
+            self.refuse(error)
+
+    async def _requests(self) -> AsyncGenerator[bytes, None]:
+        self._arrived = asyncio.Event()
+        while True:
+            while not self._messages:
+                if self._reader.inside and self._ended:
+                    raise ProtocolViolation(Code.INTERNAL, "the stream ended in the middle of a message")
+                if self._ended:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+            message = self._messages.popleft()
+            if not self._messages:
+                self._grant()
+            body = await self._unpacked(message) if message.compressed else message.body
+            yield body
+            self._let_go(PREFIX.size + len(message.body) + (len(body) if message.compressed else 0))
+
+    def _let_go(self, size: int) -> None:
+        self._held -= size
+        self._door.held.bytes -= size
+
+    def _grant(self) -> None:
+        if self._ungranted and not self._ended:
+            self._door.session.grant(self._number, self._ungranted)
+            self._door.flush_soon()
+        self._ungranted = 0

@@ -1,0 +1,58 @@
+"""The end of a turn of the event loop, where what came in this turn is worked off together: one batch, one write."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+
+class Turn:
+    """Calls back when the loop's turn ends. Everybody on a loop shares one, `this_turn()`.
+
+    By itself the end is the beginning of the loop's next turn. Who reads, and may know that nobody else does, holds
+    the end back meanwhile, and then ends the turn there and then: that saves the next one.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._left: list[Callable[[], None]] = []
+        self._held = self._ending = False
+
+    def at_end(self, callback: Callable[[], None]) -> None:
+        self._left.append(callback)
+        self._end_soon()
+
+    def hold(self) -> None:
+        self._held = True
+
+    def release(self, *, at_once: bool) -> None:
+        self._held = False
+        if at_once and not self._ending:
+            self._end()
+        else:
+            self._end_soon()
+
+    def _end_soon(self) -> None:
+        if self._left and not self._held and not self._ending:
+            self._ending = True
+            self.loop.call_soon(self._end)
+
+    def _end(self) -> None:
+        self._ending = False
+        left, self._left = self._left, []
+        for callback in left:  # what they leave themselves is for the next turn
+            try:
+                callback()
+            except Exception as error:
+                self.loop.call_exception_handler({"message": "the end of a turn failed", "exception": error})
+
+
+_here = threading.local()
+
+
+def this_turn() -> Turn:
+    """The running loop's."""
+    loop = asyncio.get_running_loop()
+    turn: Turn | None = getattr(_here, "turn", None)
+    if turn is None or turn.loop is not loop:
+        turn = _here.turn = Turn(loop)
+    return turn

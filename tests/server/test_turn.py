@@ -1,0 +1,115 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from pupil_server.turn import Turn, this_turn
+
+
+def run(story: Callable[[list[str]], Awaitable[None]]) -> list[str]:
+    """What a story on a loop of its own noted, the loop's own turns among it."""
+    noted: list[str] = []
+
+    async def told() -> None:
+        await story(noted)
+
+    asyncio.run(told())
+    return noted
+
+
+def noting(noted: list[str], *words: str) -> list[Callable[[], None]]:
+    return [lambda word=word: noted.append(word) for word in words]  # type: ignore[misc]
+
+
+def test_what_is_left_for_the_end_of_a_turn_is_done_after_everything_else_in_it_and_in_order() -> None:
+    async def story(noted: list[str]) -> None:
+        for callback in noting(noted, "first", "second"):
+            this_turn().at_end(callback)
+        noted.append("still this turn")
+        await asyncio.sleep(0)
+        noted.append("the next one")
+
+    assert run(story) == ["still this turn", "first", "second", "the next one"]
+
+
+def test_who_holds_the_end_back_may_end_the_turn_at_once_and_the_loop_is_not_asked_for_another() -> None:
+    async def story(noted: list[str]) -> None:
+        loop, asked = asyncio.get_running_loop(), list[object]()
+        turn = this_turn()
+        loop.call_soon = lambda *call, **how: asked.append(call)  # type: ignore[assignment, method-assign, misc]
+        turn.hold()
+        for callback in noting(noted, "first", "second"):
+            turn.at_end(callback)
+        noted.append("held")
+        turn.release(at_once=True)
+        noted.append("released")
+        del loop.call_soon  # type: ignore[method-assign]
+        assert not asked
+
+    assert run(story) == ["held", "first", "second", "released"]
+
+
+def test_who_holds_the_end_back_may_leave_it_to_the_loop() -> None:
+    async def story(noted: list[str]) -> None:
+        turn = this_turn()
+        turn.hold()
+        turn.at_end(lambda: noted.append("end"))
+        await asyncio.sleep(0)
+        noted.append("held through a turn of the loop")
+        turn.release(at_once=False)
+        noted.append("released")
+        await asyncio.sleep(0)
+
+    assert run(story) == ["held through a turn of the loop", "released", "end"]
+
+
+def test_what_was_left_before_the_hold_keeps_its_place_before_what_comes_in_it() -> None:
+    async def story(noted: list[str]) -> None:
+        turn = this_turn()
+        before, inside = noting(noted, "before", "inside")
+        turn.at_end(before)
+        turn.hold()
+        turn.at_end(inside)
+        turn.release(at_once=True)
+        noted.append("released")
+        await asyncio.sleep(0)
+
+    assert run(story) == ["released", "before", "inside"]
+
+
+def test_what_is_left_while_a_turn_ends_waits_for_the_next_one() -> None:
+    async def story(noted: list[str]) -> None:
+        turn = this_turn()
+
+        def again() -> None:
+            noted.append("end")
+            turn.at_end(lambda: noted.append("end of the next"))
+
+        turn.hold()
+        turn.at_end(again)
+        turn.release(at_once=True)
+        noted.append("released")
+        await asyncio.sleep(0)
+
+    assert run(story) == ["end", "released", "end of the next"]
+
+
+def test_one_that_fails_is_reported_and_the_others_are_called_all_the_same() -> None:
+    async def story(noted: list[str]) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: noted.append(repr(told["exception"])))
+        turn = this_turn()
+        turn.at_end(lambda: 1 // 0)
+        turn.at_end(lambda: noted.append("the next"))
+        await asyncio.sleep(0)
+        turn.at_end(lambda: noted.append("later"))
+        await asyncio.sleep(0)
+
+    failed, *others = run(story)
+    assert failed.startswith("ZeroDivisionError")
+    assert others == ["the next", "later"]
+
+
+def test_everybody_on_a_loop_shares_a_turn_and_another_loop_has_its_own() -> None:
+    async def own() -> Turn:
+        assert this_turn() is this_turn()
+        return this_turn()
+
+    assert asyncio.run(own()) is not asyncio.run(own())
