@@ -91,6 +91,13 @@ def rows(small: Path, large: Path, photos: Path | None, peers: tuple[str, ...]) 
         yield Row("Classify, photographs", 32, CLASSIFY, requests, decodes(large, files), ours, share=0.1)
 
 
+def bundles(repository: Path) -> tuple[Path, Path]:
+    """The graphs of a LeNet-5 and of a MobileNetV3-small, served from there."""
+    from serving_nets import lenet, mobilenet  # which loads torch
+
+    return bundle(repository, "student", SMALL, lenet()), bundle(repository, "large", LARGE, mobilenet())
+
+
 def on_core(core: int | None) -> list[str]:
     return [] if core is None else ["taskset", "-c", str(core)]
 
@@ -200,7 +207,7 @@ def main() -> None:
     peers = dict(map(peer, asked.peer))
     with tempfile.TemporaryDirectory() as made, contextlib.ExitStack() as stack:
         repository = Path(made) / "repository"
-        small, large = bundle(repository, "student", SMALL), bundle(repository, "large", LARGE)
+        small, large = bundles(repository)
         serve = [sys.executable, "-m", "pupil_client", "serve", "--repository", str(repository), "--port", "0"]
         serve += ["--http-port", "0", "--device", "cpu", "--threads", "1", "--max-batch", "64", "--front"]
         models = str(Path(__file__).with_name("serving_models.py"))
