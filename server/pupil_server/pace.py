@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 RISE = 1 / 16  # of the way up, a batch
 DOUBT = 0.98
-FASTER = 0.95  # of the cost of an image: for less, a batch is not made smaller
+FASTER = 0.98  # of the cost of an image: for less, a batch is not made smaller
 AROUND = 0.0002  # seconds that a batch costs beside the model
 KNOWN = 4  # batches of a size, before which it is tried whenever it can be
 LOOK_AROUND = 64  # batches, of which one tries another size
