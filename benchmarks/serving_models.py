@@ -25,9 +25,7 @@ CLASSES = {SMALL: 10, MEDIUM: 10, LARGE: 1000}
 KINDS = {"UINT8": np.uint8, "FP32": np.float32}
 
 
-def bundle(
-    repository: Path, name: str, shape: tuple[int, int, int], graph: bytes, teacher: str | None = None
-) -> Path:
+def bundle(repository: Path, name: str, shape: tuple[int, int, int], graph: bytes, teacher: str | None = None) -> Path:
     """A graph as a bundle that `pupil serve` takes; returns its file."""
     white = io.BytesIO()
     Image.new("RGB" if shape[2] == 3 else "L", shape[:2], "white").save(white, "PNG")

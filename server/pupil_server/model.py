@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pupil_proto.v1.inference_pb2 import AnsweredBy, Images
 from pupil_server.admission import Admission
+from pupil_server.answers import PredictionWriter
 from pupil_server.batching import Answer, Batcher
 from pupil_server.bundle_facts import InputSize
 from pupil_server.call import Call
@@ -44,6 +45,7 @@ class LoadedModel:
     ) -> None:
         self.bundle, self.session, others = prepared
         self.facts = self.bundle.facts
+        self.writer = PredictionWriter(self.facts.classes)
         self.max_batch = self.facts.largest_batch(settings.max_batch)
         self.retired = False
         self.lapsed = ""  # why its certificates hold no more
