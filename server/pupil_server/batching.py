@@ -23,7 +23,6 @@ __all__ = ["Answer", "BatchObserver", "Batcher", "Predict"]
 
 Predict = Callable[[NDArray[np.uint8]], Outputs]
 LOOK_EVERY = 0.005  # seconds between two looks for those who ran out of time: who is late hears it that late at most
-ON_THE_LOOP = 0.001  # seconds; for less, a thread is not worth the waiting for Python's lock, before it and after it
 
 
 class BatchObserver(Protocol):
@@ -33,6 +32,15 @@ class BatchObserver(Protocol):
     def started(self, queue_seconds: float) -> None: ...
     def cancelled(self, stage: str) -> None: ...
     def expired(self, stage: str) -> None: ...
+
+
+def longest_on_the_loop(cores: int) -> float:
+    """Seconds, for less than which a thread is not worth its waiting for Python's lock, before a batch and after it.
+
+    Where the loop has one core, a thread would compute instead of it, not beside it: then only the patience of those
+    who wait for the loop counts.
+    """
+    return 0.001 if cores > 1 else 0.004
 
 
 class Batcher:
@@ -53,13 +61,13 @@ class Batcher:
         observer: BatchObserver,
         name: str,
         max_queue_delay: float = 0.0,
-        on_the_loop: bool = True,
+        on_the_loop: float = 0.001,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._predict = predict
         self._max_batch = max_batch
         self._max_queue_delay = max_queue_delay
-        self._on_the_loop = on_the_loop  # whether short batches may run there: not those of a model that may hang
+        self._on_the_loop = on_the_loop  # seconds, below which a batch runs there; 0 for a model that may hang
         self._clock = clock  # of what a batch costs: the thread's own where it computes, and does not only wait
         self._observer = observer
         self._queue = Queue()
@@ -114,7 +122,7 @@ class Batcher:
             batch = self._draw()
             if not batch.parts:
                 continue  # everyone drawn was late
-            if self._on_the_loop and self._pace.usual(batch.images) < ON_THE_LOOP:
+            if self._pace.usual(batch.images) < self._on_the_loop:
                 self._finish(batch, *self._compute(batch))
                 self._wake()  # the loop turns between two batches
                 return
