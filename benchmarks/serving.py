@@ -81,7 +81,7 @@ def rows(small: Path, large: Path, photos: Path | None, peers: tuple[str, ...]) 
             yield Row(f"KServe {kind}, 28×28", number, INFER, [infer(kind, SMALL)], loop, (*three, *peers))
     many = runs(small, SMALL, 32)
     yield Row("32 images a request, 28×28", 8, CLASSIFY, [classify("student", 32, SMALL)], many, ours, 32, 0.1)
-    best = runs(large, LARGE, 1, 8, 32)
+    best = runs(large, LARGE, 1, 2, 4, 8)
     yield Row("Classify, 224×224", 32, CLASSIFY, [classify("large", 1, LARGE)], best, ours, share=0.1)
     if photos:
         chosen = sorted(photos.iterdir())
@@ -209,7 +209,7 @@ def main() -> None:
         repository = Path(made) / "repository"
         small, large = bundles(repository)
         serve = [sys.executable, "-m", "pupil_client", "serve", "--repository", str(repository), "--port", "0"]
-        serve += ["--http-port", "0", "--device", "cpu", "--threads", "1", "--max-batch", "64", "--front"]
+        serve += ["--http-port", "0", "--device", "cpu", "--threads", "1", "--max-batch", "128", "--front"]
         models = str(Path(__file__).with_name("serving_models.py"))
         commands = {
             BAREST: [sys.executable, models, str(small)],
