@@ -22,6 +22,8 @@ from pupil_server.work import Answer, Batch, Work
 __all__ = ["Answer", "BatchObserver", "Batcher", "Predict"]
 
 Predict = Callable[[NDArray[np.uint8]], Outputs]
+ON_THE_LOOP = 0.001  # seconds; for less, a thread is not worth the waiting for Python's lock, before it and after it
+ON_ONE_CORE = 0.004  # where a thread would compute instead of the loop, not beside it; who waits has patience for this
 LOOK_EVERY = 0.005  # seconds between two looks for those who ran out of time: who is late hears it that late at most
 
 
@@ -35,12 +37,8 @@ class BatchObserver(Protocol):
 
 
 def longest_on_the_loop(cores: int) -> float:
-    """Seconds, for less than which a thread is not worth its waiting for Python's lock, before a batch and after it.
-
-    Where the loop has one core, a thread would compute instead of it, not beside it: then only the patience of those
-    who wait for the loop counts.
-    """
-    return 0.001 if cores > 1 else 0.004
+    """The seconds below which a batch runs there."""
+    return ON_THE_LOOP if cores > 1 else ON_ONE_CORE
 
 
 class Batcher:
@@ -61,7 +59,7 @@ class Batcher:
         observer: BatchObserver,
         name: str,
         max_queue_delay: float = 0.0,
-        on_the_loop: float = 0.001,
+        on_the_loop: float = ON_THE_LOOP,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._predict = predict
