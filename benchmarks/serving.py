@@ -81,7 +81,7 @@ def rows(small: Path, large: Path, photos: Path | None, peers: tuple[str, ...]) 
             yield Row(f"KServe {kind}, 28×28", number, INFER, [infer(kind, SMALL)], loop, (*three, *peers))
     many = runs(small, SMALL, 32)
     yield Row("32 images a request, 28×28", 8, CLASSIFY, [classify("student", 32, SMALL)], many, ours, 32, 0.1)
-    best = runs(large, LARGE, 1, 8, 32)
+    best = runs(large, LARGE, 1, 2, 4, 8)
     yield Row("Classify, 224×224", 32, CLASSIFY, [classify("large", 1, LARGE)], best, ours, share=0.1)
     if photos:
         chosen = sorted(photos.iterdir())
@@ -89,6 +89,13 @@ def rows(small: Path, large: Path, photos: Path | None, peers: tuple[str, ...]) 
         model = pb.ModelSpec(name="large")
         requests = [pb.ClassifyRequest(model=model, images=pb.Images(encoded=[file])) for file in files]
         yield Row("Classify, photographs", 32, CLASSIFY, requests, decodes(large, files), ours, share=0.1)
+
+
+def bundles(repository: Path) -> tuple[Path, Path]:
+    """The graphs of a LeNet-5 and of a MobileNetV3-small, served from there."""
+    from serving_nets import lenet, mobilenet  # which loads torch
+
+    return bundle(repository, "student", SMALL, lenet()), bundle(repository, "large", LARGE, mobilenet())
 
 
 def on_core(core: int | None) -> list[str]:
@@ -200,9 +207,9 @@ def main() -> None:
     peers = dict(map(peer, asked.peer))
     with tempfile.TemporaryDirectory() as made, contextlib.ExitStack() as stack:
         repository = Path(made) / "repository"
-        small, large = bundle(repository, "student", SMALL), bundle(repository, "large", LARGE)
+        small, large = bundles(repository)
         serve = [sys.executable, "-m", "pupil_client", "serve", "--repository", str(repository), "--port", "0"]
-        serve += ["--http-port", "0", "--device", "cpu", "--threads", "1", "--max-batch", "64", "--front"]
+        serve += ["--http-port", "0", "--device", "cpu", "--threads", "1", "--max-batch", "128", "--front"]
         models = str(Path(__file__).with_name("serving_models.py"))
         commands = {
             BAREST: [sys.executable, models, str(small)],

@@ -1,4 +1,4 @@
-"""What benchmarks/serving.py and shadow.py serve: nets as bundles, and the barest server on grpcio in front of one.
+"""How benchmarks/serving.py and shadow.py serve a graph: as a bundle, and by the barest server on grpcio.
 
 python benchmarks/serving_models.py GRAPH serves it, and prints a line of JSON with its address.
 """
@@ -13,7 +13,6 @@ from typing import Any
 import grpc
 import numpy as np
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from pupil_export.bundle import fingerprint, sha256
@@ -22,45 +21,13 @@ from pupil_proto.oip.v2 import infer_pb2 as oip
 from pupil_proto.v1 import inference_pb2 as pb
 
 SMALL, MEDIUM, LARGE = (28, 28, 1), (32, 32, 3), (224, 224, 3)
-WIDTHS = {SMALL: (8, 16), LARGE: (16, 32, 64, 128, 256)}  # of convolutions, each of which halves the sides
 CLASSES = {SMALL: 10, MEDIUM: 10, LARGE: 1000}
 KINDS = {"UINT8": np.uint8, "FP32": np.float32}
 
 
-def net(shape: tuple[int, int, int], widths: tuple[int, ...], *, stride: int = 2) -> bytes:
-    """A convolutional net. Those of WIDTHS are what distillation leaves: 0.3 million multiplications, or 60."""
-    random, nodes, constants = np.random.default_rng(0), [], []
-
-    def weights(name: str, *sides: int) -> str:
-        scale = np.sqrt(2 / np.prod(sides[1:]))
-        constants.append(numpy_helper.from_array(random.normal(0, scale, sides).astype(np.float32), name))
-        return name
-
-    nodes.append(helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT))
-    nodes.append(helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]))
-    last, channels = "planes", shape[2]
-    for layer, width in enumerate(widths):
-        kernel = weights(f"kernel{layer}", width, channels, 3, 3)
-        window = {"kernel_shape": [3, 3], "strides": [stride, stride], "pads": [1, 1, 1, 1]}
-        nodes.append(helper.make_node("Conv", [last, kernel], [f"conv{layer}"], **window))
-        nodes.append(helper.make_node("Relu", [f"conv{layer}"], [f"relu{layer}"]))
-        last, channels = f"relu{layer}", width
-    nodes.append(helper.make_node("GlobalAveragePool", [last], ["pooled"]))
-    nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"]))
-    nodes.append(helper.make_node("MatMul", ["flat", weights("last", channels, CLASSES[shape])], ["logits"]))
-    nodes.append(helper.make_node("Softmax", ["logits"], ["scores"], axis=1))
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", *shape])
-    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", CLASSES[shape]]) for n in ("logits", "scores")]
-    graph = helper.make_graph(nodes, "net", [images], outputs, constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    return bytes(model.SerializeToString())
-
-
-def bundle(
-    repository: Path, name: str, shape: tuple[int, int, int], graph: bytes = b"", teacher: str | None = None
-) -> Path:
-    """A net as a bundle that `pupil serve` takes; returns its graph."""
-    graph, white = graph or net(shape, WIDTHS[shape]), io.BytesIO()
+def bundle(repository: Path, name: str, shape: tuple[int, int, int], graph: bytes, teacher: str | None = None) -> Path:
+    """A graph as a bundle that `pupil serve` takes; returns its file."""
+    white = io.BytesIO()
     Image.new("RGB" if shape[2] == 3 else "L", shape[:2], "white").save(white, "PNG")
     scores = session(graph).run(["scores"], {"images": np.full((1, *shape), 255, np.uint8)})[0][0].tolist()
     files = {

@@ -23,7 +23,8 @@ from typing import NamedTuple
 import grpc
 import numpy as np
 from serving import Server, classify, cpu_seconds, running
-from serving_models import MEDIUM, bundle, net
+from serving_models import MEDIUM, bundle
+from serving_nets import plain
 
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import inference_pb2_grpc, models_pb2, models_pb2_grpc
@@ -85,8 +86,8 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as made, contextlib.ExitStack() as stack:
         repository = Path(made) / "repository"
-        bundle(repository, "student", MEDIUM, net(MEDIUM, STUDENT, stride=1), teacher="teacher")
-        bundle(repository, "teacher", MEDIUM, net(MEDIUM, TEACHER, stride=1))
+        bundle(repository, "student", MEDIUM, plain(STUDENT), teacher="teacher")
+        bundle(repository, "teacher", MEDIUM, plain(TEACHER))
         serve = [sys.executable, "-m", "pupil_client", "serve", "--repository", str(repository), "--port", "0"]
         serve += ["--http-port", "0", "--device", "cpu"]
         if asked.server_core is not None:

@@ -20,68 +20,58 @@ GUARANTEES = {
 }
 
 
-def predicted(
-    scores: NDArray[np.float32], classes: tuple[str, ...], *, top_k: int, everything: bool
-) -> pb.ClassifyResponse:
-    """A response with one prediction an image from `scores` (N, K): its `top_k` best classes (0 means 1), best first.
-
-    Read from bytes that are put together here: made field by field, it takes twice as long.
-    """
-    heads, whole_head = _heads(classes)
-    raw, size = scores.astype("<f4", copy=False).tobytes(), FLOAT * len(classes)
-    starts = range(0, len(raw), size)
-
-    def entry(start: int, place: int) -> bytes:
-        at = start + FLOAT * place
-        return heads[place] + raw[at : at + FLOAT]
-
-    best = _best(scores, min(top_k or 1, len(classes)))
-    if best.ndim == 1:
-        rows = list(map(entry, starts, best.tolist()))
-    else:
-        rows = [
-            b"".join([entry(start, place) for place in places])
-            for start, places in zip(starts, best.tolist(), strict=True)
-        ]
-    if everything:
-        rows = [row + whole_head + raw[start : start + size] for row, start in zip(rows, starts, strict=True)]
-    return pb.ClassifyResponse.FromString(b"".join([_head(PREDICTION, len(row)) + row for row in rows]))
-
-
-def predictions(
-    scores: NDArray[np.float32], classes: tuple[str, ...], *, top_k: int, everything: bool
-) -> Sequence[pb.Prediction]:
-    """The same predictions without the response."""
-    return predicted(scores, classes, top_k=top_k, everything=everything).predictions
-
-
-def _best(scores: NDArray[np.float32], top_k: int) -> NDArray[np.intp]:
-    """The places of each row's largest scores, largest first, of equal ones the first: (N, top_k), or (N,) for one."""
-    best: NDArray[np.intp]
-    if top_k == 1:
-        best = scores.argmax(axis=1)
-    elif top_k * FEW > scores.shape[1]:
-        best = (-scores).argsort(axis=1, kind="stable")[:, :top_k]
-    else:  # sorting a thousand classes for the best five takes fifty times as long as looking for one after the other
-        left, rows = scores.copy(), np.arange(len(scores))
-        best = np.empty((len(scores), top_k), np.intp)
-        for rank in range(top_k):
-            best[:, rank] = left.argmax(axis=1)
-            left[rows, best[:, rank]] = -1
-    return best
-
-
 # On the wire a field is its number and kind in one byte, the length of what follows, and that.
 
 PREDICTION, TOP, SCORES = b"\x0a", b"\x0a", b"\x12"  # of ClassifyResponse, and two of Prediction
 FLOAT = 4  # bytes
 
 
-@functools.lru_cache(maxsize=64)
-def _heads(classes: tuple[str, ...]) -> tuple[list[bytes], bytes]:
-    """What stands before the one score of each class in a prediction, and what stands before the scores of all."""
-    bare = [pb.ScoredClass(label=name, index=place, score=1).SerializeToString() for place, name in enumerate(classes)]
-    return [_head(TOP, len(one)) + one[:-FLOAT] for one in bare], _head(SCORES, FLOAT * len(classes))
+class PredictionWriter:
+    """Scores over one list of classes to predictions. What does not change from one to the next is built once."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        bare = [pb.ScoredClass(label=name, index=at, score=1).SerializeToString() for at, name in enumerate(classes)]
+        self._heads = [_head(TOP, len(one)) + one[:-FLOAT] for one in bare]  # what stands before the one score
+        self._single = [_head(PREDICTION, len(head) + FLOAT) + head for head in self._heads]  # where it is alone
+        self._whole_head = _head(SCORES, FLOAT * len(classes))  # what stands before the scores of all classes
+
+    def response(self, scores: NDArray[np.float32], *, top_k: int, everything: bool) -> pb.ClassifyResponse:
+        """One prediction an image from `scores` (N, K): its `top_k` best classes (0 means 1), best first.
+
+        Read from bytes that are put together here: made field by field, it takes twice as long.
+        """
+        raw, size = scores.astype("<f4", copy=False).tobytes(), FLOAT * len(self._heads)
+        starts = range(0, len(raw), size)
+        if top_k <= 1 and not everything:
+            chosen = zip(starts, scores.argmax(axis=1).tolist(), strict=True)
+            rows = [self._single[place] + raw[(at := start + FLOAT * place) : at + FLOAT] for start, place in chosen]
+            return pb.ClassifyResponse.FromString(b"".join(rows))
+        best = _best(scores, min(top_k or 1, len(self._heads))).tolist()
+        rows = []
+        for start, places in zip(starts, best, strict=True):
+            entries = [self._heads[place] + raw[(at := start + FLOAT * place) : at + FLOAT] for place in places]
+            if everything:
+                entries += self._whole_head, raw[start : start + size]
+            row = b"".join(entries)
+            rows += _head(PREDICTION, len(row)), row
+        return pb.ClassifyResponse.FromString(b"".join(rows))
+
+    def predictions(self, scores: NDArray[np.float32], *, top_k: int, everything: bool) -> Sequence[pb.Prediction]:
+        """The same predictions without the response."""
+        return self.response(scores, top_k=top_k, everything=everything).predictions
+
+
+def _best(scores: NDArray[np.float32], top_k: int) -> NDArray[np.intp]:
+    """The places (N, top_k) of each row's largest scores, largest first, of equal ones the first."""
+    if top_k * FEW > scores.shape[1]:
+        return (-scores).argsort(axis=1, kind="stable")[:, :top_k]
+    # sorting a thousand classes for the best five takes fifty times as long as looking for one after the other
+    left, rows = scores.copy(), np.arange(len(scores))
+    best = np.empty((len(scores), top_k), np.intp)
+    for rank in range(top_k):
+        best[:, rank] = left.argmax(axis=1)
+        left[rows, best[:, rank]] = -1
+    return best
 
 
 @functools.lru_cache(maxsize=1024)

@@ -22,8 +22,9 @@ from pupil_server.work import Answer, Batch, Work
 __all__ = ["Answer", "BatchObserver", "Batcher", "Predict"]
 
 Predict = Callable[[NDArray[np.uint8]], Outputs]
-LOOK_EVERY = 0.005  # seconds between two looks for those who ran out of time: who is late hears it that late at most
 ON_THE_LOOP = 0.001  # seconds; for less, a thread is not worth the waiting for Python's lock, before it and after it
+ON_ONE_CORE = 0.004  # where a thread would compute instead of the loop, not beside it; who waits has patience for this
+LOOK_EVERY = 0.005  # seconds between two looks for those who ran out of time: who is late hears it that late at most
 
 
 class BatchObserver(Protocol):
@@ -33,6 +34,11 @@ class BatchObserver(Protocol):
     def started(self, queue_seconds: float) -> None: ...
     def cancelled(self, stage: str) -> None: ...
     def expired(self, stage: str) -> None: ...
+
+
+def longest_on_the_loop(cores: int) -> float:
+    """The seconds below which a batch runs there."""
+    return ON_THE_LOOP if cores > 1 else ON_ONE_CORE
 
 
 class Batcher:
@@ -53,13 +59,13 @@ class Batcher:
         observer: BatchObserver,
         name: str,
         max_queue_delay: float = 0.0,
-        on_the_loop: bool = True,
+        on_the_loop: float = ON_THE_LOOP,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._predict = predict
         self._max_batch = max_batch
         self._max_queue_delay = max_queue_delay
-        self._on_the_loop = on_the_loop  # whether short batches may run there: not those of a model that may hang
+        self._on_the_loop = on_the_loop  # seconds, below which a batch runs there; 0 for a model that may hang
         self._clock = clock  # of what a batch costs: the thread's own where it computes, and does not only wait
         self._observer = observer
         self._queue = Queue()
@@ -114,7 +120,7 @@ class Batcher:
             batch = self._draw()
             if not batch.parts:
                 continue  # everyone drawn was late
-            if self._on_the_loop and self._pace.usual(batch.images) < ON_THE_LOOP:
+            if self._pace.usual(batch.images) < self._on_the_loop:
                 self._finish(batch, *self._compute(batch))
                 self._wake()  # the loop turns between two batches
                 return

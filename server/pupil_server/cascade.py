@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.answers import predictions
 from pupil_server.batching import Answer
 from pupil_server.call import Call
 from pupil_server.cascade_certificates import CascadeCertificates, cascade_message
@@ -104,7 +103,7 @@ def _response(
     routes: Sequence[pb.Route],
 ) -> pb.ClassifyResponse:
     return pb.ClassifyResponse(
-        predictions=predictions(scores, student.facts.classes, top_k=request.top_k, everything=request.scores),
+        predictions=student.writer.predictions(scores, top_k=request.top_k, everything=request.scores),
         answered_by=student.answered_by(ours),
         routes=routes,
     )

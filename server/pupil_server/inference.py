@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.answers import kl_divergence, predicted, predictions
+from pupil_server.answers import kl_divergence
 from pupil_server.call import Call
 from pupil_server.cascade import CascadeHandler
 from pupil_server.decoding import count
@@ -30,8 +30,7 @@ class InferenceHandlers:
             return await self._cascade.classify(request, call)
         with self._repository.use(request.model) as model:
             answer = await model.predict(request.images, call)
-            scores, classes = answer.outputs.scores, model.facts.classes
-            response = predicted(scores, classes, top_k=request.top_k, everything=request.scores)
+            response = model.writer.response(answer.outputs.scores, top_k=request.top_k, everything=request.scores)
             response.answered_by.CopyFrom(model.answered_by(answer))
             return response
 
@@ -64,7 +63,7 @@ class InferenceHandlers:
             self._count(agree.tolist(), kl.tolist())
 
             def spell(scores: NDArray[np.float32]) -> Sequence[pb.Prediction]:
-                return predictions(scores, student.facts.classes, top_k=request.top_k, everything=request.scores)
+                return student.writer.predictions(scores, top_k=request.top_k, everything=request.scores)
 
             rows = zip(spell(s), spell(t), agree.tolist(), kl.tolist(), strict=True)
             return pb.CompareResponse(

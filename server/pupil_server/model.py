@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pupil_proto.v1.inference_pb2 import AnsweredBy, Images
 from pupil_server.admission import Admission
-from pupil_server.batching import Answer, Batcher
+from pupil_server.answers import PredictionWriter
+from pupil_server.batching import Answer, Batcher, longest_on_the_loop
 from pupil_server.bundle_facts import InputSize
 from pupil_server.call import Call
 from pupil_server.decoding import Decoder, count, pixels_array
@@ -21,6 +22,7 @@ from pupil_server.loading import Prepared
 from pupil_server.metrics import Metrics
 from pupil_server.observer import Observer
 from pupil_server.priority import Priority
+from pupil_server.resources import share_of_cores
 from pupil_server.session import Outputs
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.statistics import Statistics
@@ -44,6 +46,7 @@ class LoadedModel:
     ) -> None:
         self.bundle, self.session, others = prepared
         self.facts = self.bundle.facts
+        self.writer = PredictionWriter(self.facts.classes)
         self.max_batch = self.facts.largest_batch(settings.max_batch)
         self.retired = False
         self.lapsed = ""  # why its certificates hold no more
@@ -56,6 +59,7 @@ class LoadedModel:
         self.watchdog: Watchdog = beside.watchdog if beside else Watchdog()
         self._max_request_images = settings.max_request_images
         self._observer = Observer(self.facts, self._door, metrics)
+        cores = share_of_cores(settings.workers)
         self._batcher = Batcher(
             self.watchdog.over(self.session.run),
             max_batch=self.max_batch,
@@ -63,7 +67,7 @@ class LoadedModel:
             observer=self._observer,
             name=str(self),
             max_queue_delay=settings.max_queue_delay,
-            on_the_loop=self.session.always_returns,
+            on_the_loop=longest_on_the_loop(cores) if self.session.always_returns else 0.0,
             clock=time.thread_time if self.session.device == "cpu" else time.perf_counter,
         )
         self._name = AnsweredBy(

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 RISE = 1 / 16  # of the way up, a batch
+PATIENCE = 1 / 64  # of the way to another cost, a batch: others disturb the processor for many batches in a row
 DOUBT = 0.98
-FASTER = 0.95  # of the cost of an image: for less, a batch is not made smaller
+FASTER = 0.98  # of the cost of an image: for less, a batch is not made smaller
 AROUND = 0.0002  # seconds that a batch costs beside the model
 KNOWN = 4  # batches of a size, before which it is tried whenever it can be
 LOOK_AROUND = 64  # batches, of which one tries another size
@@ -13,7 +14,7 @@ LONGEST = 64  # bits of a number of images
 
 @dataclass(slots=True)
 class Size:
-    """What was seen of the batches of one size; averages follow the last sixteen or so."""
+    """What was seen of the batches of one size: `each` follows the last 64 or so, the others the last sixteen."""
 
     batches: int = 0
     quickest: float = 0.0
@@ -25,9 +26,8 @@ class Size:
         self.batches += 1
         if self.batches == 1:
             self.usual, self.each = cost, each
-        share = max(RISE, 1 / self.batches)
-        self.usual += share * (cost - self.usual)
-        self.each += share * (each - self.each)
+        self.usual += max(RISE, 1 / self.batches) * (cost - self.usual)
+        self.each += max(PATIENCE, 1 / self.batches) * (each - self.each)
         self.quickest = min(seconds, self.quickest + RISE * (seconds - self.quickest))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.answers import calibration_message, certificate_message, predictions
+from pupil_server.answers import calibration_message, certificate_message
 from pupil_server.batching import Answer
 from pupil_server.call import Call
 from pupil_server.decoding import count
@@ -134,7 +134,7 @@ async def _label(
 ) -> pb.PseudoLabelResponse:
     answer, broken = await _predict_when_there_is_room(model, request.images, call)
     scores = answer.outputs.scores if answer else np.empty((0, len(model.facts.classes)), np.float32)
-    readable = iter(predictions(scores, model.facts.classes, top_k=1, everything=plan.scores))
+    readable = iter(model.writer.predictions(scores, top_k=1, everything=plan.scores))
     labels = [
         pb.PseudoLabel(error=pb.Error(code=broken[place].code, message=str(broken[place])))
         if place in broken

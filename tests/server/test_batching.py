@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pupil_server.batching import Batcher
+from pupil_server.batching import Batcher, longest_on_the_loop
 from pupil_server.eager import EagerTask
 from pupil_server.errors import DeadlineExceeded, Unavailable
 from pupil_server.priority import Priority
@@ -162,6 +162,21 @@ def test_a_model_that_takes_next_to_no_time_is_not_sent_to_a_thread(batchers) ->
             await batcher.submit(batchers.image(1), batchers.FAR)
 
     batchers.with_batcher(test)
+
+
+@pytest.mark.parametrize(("longest", "there"), [(60.0, True), (0.0, False)])
+def test_how_long_a_batch_may_take_on_the_loop_is_said_by_whoever_knows_the_cores(batchers, longest, there) -> None:
+    async def test(batcher: Batcher, model, observed) -> None:
+        model.seconds = 0.01
+        for _ in range(4):
+            await batcher.submit(batchers.image(1), batchers.FAR)
+        assert model.on_the_loop[1:] == [there] * 3
+
+    batchers.with_batcher(test, on_the_loop=longest)
+
+
+def test_a_loop_that_shares_no_core_with_threads_computes_longer_itself_but_never_stalls_for_5_ms() -> None:
+    assert longest_on_the_loop(2) < longest_on_the_loop(1) < 0.005
 
 
 def test_what_is_left_of_a_request_whose_first_batch_failed_is_not_computed(batchers) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.answers import predicted, predictions
+from pupil_server.answers import PredictionWriter
 
 
 def scores_of(images: int, classes: int) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_an_answer_has_the_bytes_that_the_library_writes(classes, everything):
     for images in (1, 2, 33):
         scores = scores_of(images, len(classes))
         for top_k in sorted({1, 2, 5, len(classes)}):
-            found = predicted(scores, classes, top_k=top_k, everything=everything)
+            found = PredictionWriter(classes).response(scores, top_k=top_k, everything=everything)
             assert found.SerializeToString() == field_by_field(scores, classes, top_k, everything).SerializeToString()
 
 
@@ -43,7 +43,7 @@ def test_an_answer_has_the_bytes_that_the_library_writes(classes, everything):
 def test_scores_of_zero_and_equal_scores_are_told_as_they_are(top_k):
     scores = np.array([[0, 0, 0], [0, 1, 0], [0.25, 0.5, 0.5]], np.float32)
     expected = field_by_field(scores, NAMES["short"], top_k, everything=True)
-    assert predicted(scores, NAMES["short"], top_k=top_k, everything=True) == expected
+    assert PredictionWriter(NAMES["short"]).response(scores, top_k=top_k, everything=True) == expected
 
 
 def test_equal_scores_are_told_in_the_order_of_their_classes_among_few_classes_and_among_many():
@@ -51,7 +51,7 @@ def test_equal_scores_are_told_in_the_order_of_their_classes_among_few_classes_a
         scores = np.zeros((2, classes), np.float32)
         scores[1, [3, 5, 7, 9]] = 0.25
         for top_k in (1, 3, 5):
-            found = predictions(scores, tuple(map(str, range(classes))), top_k=top_k, everything=False)
+            found = PredictionWriter(list(map(str, range(classes)))).predictions(scores, top_k=top_k, everything=False)
             assert [[entry.index for entry in each.top] for each in found] == [
                 [0, 1, 2, 3, 4][:top_k],
                 [3, 5, 7, 9, 0][:top_k],
@@ -60,14 +60,18 @@ def test_equal_scores_are_told_in_the_order_of_their_classes_among_few_classes_a
 
 def test_nothing_asked_means_the_best_class_and_too_many_mean_all_of_them():
     scores = scores_of(4, 3)
-    assert [len(each.top) for each in predictions(scores, NAMES["short"], top_k=0, everything=False)] == [1] * 4
-    assert [len(each.top) for each in predictions(scores, NAMES["short"], top_k=2**31, everything=False)] == [3] * 4
+    assert [
+        len(each.top) for each in PredictionWriter(NAMES["short"]).predictions(scores, top_k=0, everything=False)
+    ] == [1] * 4
+    assert [
+        len(each.top) for each in PredictionWriter(NAMES["short"]).predictions(scores, top_k=2**31, everything=False)
+    ] == [3] * 4
 
 
 def test_scores_that_lie_anyhow_in_memory_and_none_at_all_are_read_row_by_row():
     scores = scores_of(6, 3)
     turned = np.asfortranarray(scores)
-    expected = list(predictions(scores, NAMES["short"], top_k=2, everything=True))
-    assert list(predictions(turned, NAMES["short"], top_k=2, everything=True)) == expected
-    assert list(predictions(scores[::-1], NAMES["short"], top_k=2, everything=True)) == expected[::-1]
-    assert not predictions(scores[:0], NAMES["short"], top_k=2, everything=True)
+    expected = list(PredictionWriter(NAMES["short"]).predictions(scores, top_k=2, everything=True))
+    assert list(PredictionWriter(NAMES["short"]).predictions(turned, top_k=2, everything=True)) == expected
+    assert list(PredictionWriter(NAMES["short"]).predictions(scores[::-1], top_k=2, everything=True)) == expected[::-1]
+    assert not PredictionWriter(NAMES["short"]).predictions(scores[:0], top_k=2, everything=True)

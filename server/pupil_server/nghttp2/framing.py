@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pupil_server.errors import Code, ProtocolViolation
@@ -34,15 +35,19 @@ class MessageReader:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._parts: list[memoryview] = []
+        self._parts: list[bytes | memoryview] = []
 
     @property
     def inside(self) -> bool:
         """Whether a message has begun and not ended."""
         return bool(self._prefix)
 
-    def feed(self, chunk: bytes) -> list[Message]:
+    def feed(self, chunk: bytes) -> Sequence[Message]:
         """The messages that `chunk` completes. Raises ProtocolViolation for an impossible prefix."""
+        if len(chunk) < self._missing:  # the middle of a large message
+            self._parts.append(chunk)
+            self._missing -= len(chunk)
+            return ()
         if not self._prefix and (message := whole_message(chunk, self._max_bytes)):
             return [message]
         view = memoryview(chunk)

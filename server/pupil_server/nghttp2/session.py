@@ -184,11 +184,14 @@ def _on_header(
 
 
 def _on_frame(_: Any, frame: Any, handle: Any) -> int:
+    kind, ended = frame.type, frame.flags & END_STREAM
+    if kind == DATA and not ended and frame.length:
+        return 0  # most frames of large requests
     session: Session = from_handle(handle)
-    kind, number, ended = frame.type, frame.stream_id, frame.flags & END_STREAM
+    number = frame.stream_id
     if kind == DATA:
         if not ended:
-            session.oddities += frame.length == 0
+            session.oddities += 1
             return 0
     elif kind == HEADERS:
         if number not in session.streams:
@@ -208,8 +211,9 @@ def _on_frame(_: Any, frame: Any, handle: Any) -> int:
 def _on_data(_: Any, flags: int, number: int, data: Any, size: int, handle: Any) -> int:
     session: Session = from_handle(handle)
     session._consumed += size
-    if number in session.streams:
-        session.streams[number].received(unpack(data, size))
+    stream = session.streams.get(number)
+    if stream:
+        stream.received(unpack(data, size))
     return 0
 
 

@@ -4,11 +4,13 @@ from pupil_server.dispatch import Failure
 from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.nghttp2.framing import Message, MessageReader, whole_message
 from pupil_server.nghttp2.server_call import ServerCall
+from pupil_server.nghttp2.session import STREAM_WINDOW
 
 
 class SingleCall(ServerCall):
     _reader: MessageReader | None = None  # of a request that comes in several pieces
     _message: Message | None = None
+    _ungranted = 0  # bytes that came, and that the caller may not yet replace by others
 
     def _read(self, chunk: bytes) -> None:
         most = self._door.limits.message_bytes
@@ -21,8 +23,10 @@ class SingleCall(ServerCall):
             if self._message:
                 raise ProtocolViolation(Code.UNIMPLEMENTED, "several messages, one is wanted")
             self._message = message
-        if self._reader.inside:
-            self._door.session.grant(self._number, len(chunk))
+        self._ungranted += len(chunk)
+        if self._ungranted >= STREAM_WINDOW // 2 and self._reader.inside:
+            self._door.session.grant(self._number, self._ungranted)
+            self._ungranted = 0
 
     def request_ended(self) -> None:
         if self._finished:
