@@ -116,7 +116,7 @@ def test_a_shard_that_is_done_is_not_asked_for_again(make, undisturbed):
     labelled = 0
     with pytest.raises(Stopped):
         run(client, job(), once)
-    done = list(work_folder(job().output).glob("shards/*.jsonl"))
+    done = list(work_folder(job().output).glob("shards/*.json"))
     assert done
     before = {file: file.stat().st_mtime_ns for file in done}
 

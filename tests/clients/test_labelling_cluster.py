@@ -221,7 +221,7 @@ def test_a_head_that_is_killed_goes_on_where_it_was(real, cluster, on_nodes, dig
         [sys.executable, "-c", DIES, *map(str, words)], capture_output=True, timeout=60, check=False
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    done = {file: file.stat().st_mtime_ns for file in work_folder(output).glob("shards/*.jsonl")}
+    done = {file: file.stat().st_mtime_ns for file in work_folder(output).glob("shards/*.json")}
     assert len(done) == 2
 
     def still_there(images):

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,7 +12,7 @@ from pupil_client.client import Client
 from pupil_client.labelling.asking import Asker
 from pupil_client.labelling.crew import Crew, Threads
 from pupil_client.labelling.evidence import Answers, Evidence, Verdict, ask_for_evidence
-from pupil_client.labelling.ledger import Ledger, Line, Shard, work_folder
+from pupil_client.labelling.ledger import Ledger, Line, work_folder
 from pupil_client.labelling.pictures import Picture, Source
 from pupil_client.labelling.promise import Promise, Tally
 from pupil_client.labelling.rows import Row
@@ -21,6 +22,7 @@ from pupil_client.results import ModelInfo
 
 SHARD_IMAGES, SHARD_BYTES = 512, 32 << 20  # a shard is full at the one or the other
 LINE = ("image", "sha256", "label", "confidence", "accepted", "scores", "error")
+LABEL = LINE.index("label")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Job:
             "model": f"{self.model.name}/{self.model.version}",
             "fingerprint": self.model.fingerprint,
             "precision": self.model.precision,
-            "shards": f"{SHARD_IMAGES} images or {SHARD_BYTES} bytes",
+            "shards": f"{SHARD_IMAGES} images or {SHARD_BYTES} bytes, in JSON",
         }
 
 
@@ -172,9 +174,11 @@ def _write(job: Job, ledger: Ledger, verdict: Verdict) -> Tally:
         "fingerprint": job.model.fingerprint,
         "precision": job.model.precision,
     }
+    certificate = cache(verdict.spelled)  # by class
     with labels_file(job.output, aside=ledger.aside) as write:
         for shard in ledger.finished():
-            rows = [_row(line, shard, about, verdict) for line in ledger.read(shard)]
+            same = {**about, "served_by": shard.served_by}
+            rows = [_row(line, same, certificate(line[LABEL])) for line in ledger.read(shard)]
             for row in rows:
                 tally.count(row)
             if shard.number == 0:
@@ -183,9 +187,8 @@ def _write(job: Job, ledger: Ledger, verdict: Verdict) -> Tally:
     return tally
 
 
-def _row(line: Line, shard: Shard, about: Row, verdict: Verdict) -> Row:
-    row: Row = {**dict(zip(LINE, line, strict=True)), "served_by": shard.served_by, **about}
+def _row(line: Line, same: Row, certificate: Row) -> Row:
+    row: Row = {**dict(zip(LINE, line, strict=True)), **same, "certificate": certificate}
     row["scores"] = array("f", bytes.fromhex(row["scores"])).tolist() if row["scores"] else None
-    row["accepted"] = row["error"] is None and row["confidence"] >= verdict.of(row["label"]).threshold
-    row["certificate"] = verdict.spelled(row["label"])
+    row["accepted"] = row["error"] is None and row["confidence"] >= certificate["threshold"]
     return row

@@ -15,6 +15,7 @@ from pupil_client.labelling.whole import whole_file
 
 STDOUT = Path("-")
 GROUP_ROWS = 8192  # of a Parquet file, before a row group is written
+spelled = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make such an encoder at each call
 Write = Callable[[Iterable[Row]], None]
 Writer = Callable[[BinaryIO, Sequence[str]], AbstractContextManager[Write]]
 
@@ -45,7 +46,7 @@ def labels_file(output: Path, columns: Sequence[str] = COLUMNS, *, aside: Path |
 def _json_lines(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
     def write(rows: Iterable[Row]) -> None:
         for row in rows:
-            file.write(json.dumps({name: row.get(name) for name in columns}, ensure_ascii=False).encode() + b"\n")
+            file.write(spelled({name: row.get(name) for name in columns}).encode() + b"\n")
 
     yield write
 
@@ -68,7 +69,7 @@ def _csv(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
 
 def _cell(value: object) -> object:
     structured = isinstance(value, bool | list | tuple | dict)
-    return json.dumps(value, ensure_ascii=False) if structured else value
+    return spelled(value) if structured else value
 
 
 @contextmanager
@@ -85,13 +86,25 @@ def _parquet(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
         waiting.clear()
 
     def write(rows: Iterable[Row]) -> None:
-        waiting.append(pyarrow.RecordBatch.from_pylist(list(rows), schema=schema))
+        columns = zip(*([row.get(name) for name in schema.names] for row in rows), strict=True)
+        waiting.append(pyarrow.RecordBatch.from_arrays(list(map(_column, columns, schema.types)), schema=schema))
         if sum(batch.num_rows for batch in waiting) >= GROUP_ROWS:
             flush()
 
     with parquet.ParquetWriter(file, schema, compression="zstd") as table:
         yield write
         flush()
+
+
+def _column(cells: Sequence[Any], kind: Any) -> Any:
+    """An Arrow array; of a cell that is the same object in many rows, as a certificate is, it converts one."""
+    import pyarrow
+
+    if not pyarrow.types.is_struct(kind):
+        return pyarrow.array(cells, kind)
+    each = {id(cell): cell for cell in cells}
+    places = {name: place for place, name in enumerate(each)}
+    return pyarrow.array(list(each.values()), kind).take(pyarrow.array([places[id(cell)] for cell in cells]))
 
 
 def _arrow_types() -> dict[str, Any]:
