@@ -135,8 +135,11 @@ def beside_the_barest(source: Path, bundle: Path, turns: int) -> None:
         ratios = []
         for _ in range(turns):
             bare, ours = measured(lambda: barest(source, bundle)), measured(job)
-            ratios.append((ours[0] / bare[0], bare[1] / ours[1]))
-            print(f"barest {in_words(*bare)}; the job {in_words(*ours)}; ratios {ratios[-1][0]:.2f}, {ratios[-1][1]:.2f}")
+            faster, cheaper = ours[0] / bare[0], bare[1] / ours[1]
+            ratios.append((faster, cheaper))
+            print(
+                f"barest {in_words(*bare)}; the job {in_words(*ours)}; ratios {faster:.2f}, {cheaper:.2f}", flush=True
+            )
         for name, column in zip(("images a second", "CPU"), zip(*ratios, strict=True), strict=True):
             print(f"{name}: median {median(column):.2f} ({min(column):.2f} to {max(column):.2f})")
 

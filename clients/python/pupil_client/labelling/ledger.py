@@ -44,7 +44,7 @@ class Ledger:
             self._sql = sqlite3.connect(file, timeout=0, isolation_level=None)
             self._sql.execute("PRAGMA locking_mode = EXCLUSIVE")  # until closed, and the system closes for the dead
             self._sql.execute("PRAGMA journal_mode = WAL")
-            self._sql.execute("PRAGMA synchronous = NORMAL")  # a shard that it forgets when the power fails is done again
+            self._sql.execute("PRAGMA synchronous = NORMAL")  # what it forgets when the power fails is done again
             self._sql.executescript(TABLES)
 
     def facts(self) -> dict[str, str]:
@@ -59,7 +59,8 @@ class Ledger:
 
     def finished(self) -> list[Shard]:
         """The shards that are done, in order."""
-        return [Shard(*row) for row in self._sql.execute("SELECT number, images, served_by FROM shards ORDER BY number")]
+        rows = self._sql.execute("SELECT number, images, served_by FROM shards ORDER BY number")
+        return [Shard(*row) for row in rows]
 
     def finish(self, shard: Shard) -> None:
         """Its file is in place."""
