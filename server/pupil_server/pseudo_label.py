@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
@@ -114,12 +115,15 @@ class PseudoLabelHandler:
         return in_order(requests, one)
 
     def _finished(self, response: pb.PseudoLabelResponse, certificate: Certificate | None) -> pb.PseudoLabelResponse:
-        for label in response.labels:
-            decision = "error" if label.HasField("error") else "accepted" if label.accepted else "abstained"
-            self._metrics.pseudo_labels.labels(decision).inc()
+        for decision, images in Counter(map(_decision, response.labels)).items():
+            self._metrics.pseudo_labels.labels(decision).inc(images)
         if certificate:
             response.certificate.CopyFrom(certificate_message(certificate))
         return response
+
+
+def _decision(label: pb.PseudoLabel) -> str:
+    return "error" if label.HasField("error") else "accepted" if label.accepted else "abstained"
 
 
 def _tell_calibration(model: LoadedModel, response: pb.PseudoLabelResponse) -> None:
