@@ -1,5 +1,6 @@
 """`pupil label`, and `pupil labels` for what it wrote."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -140,6 +141,8 @@ def _crew(
 
         yield threads
         return
+    # Read once, as Ray is imported: or else it prints on standard output, over many lines, why a node or a worker died.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         from pupil_client.labelling.cluster import Terms, connected
     except ModuleNotFoundError as error:
