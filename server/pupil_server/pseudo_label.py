@@ -22,6 +22,7 @@ from pupil_server.priority import Priority
 from pupil_server.repository import Repository
 from pupil_server.streams import in_order
 from pupil_trust import (
+    Calibration,
     Certificate,
     NotCertifiable,
     fdr_accept,
@@ -169,11 +170,9 @@ def certify(model: LoadedModel, plan: pb.LabelPlan) -> Certificate:
         return no_certificate(calibration, fingerprint=fingerprint)
     if plan.guarantee not in (pb.GUARANTEE_UNSPECIFIED, pb.GUARANTEE_PAC):
         raise BadRequest(f"plan.guarantee: {plan.guarantee} is not known; 1 PAC, 2 FDR, 3 FIXED or 4 NONE")
-    model.require_valid_calibration()
+    calibration = _valid_calibration(model)
     precision = _share(plan.precision or PRECISION, "precision")
     delta = _share(plan.delta or DELTA, "delta")
-    if calibration is None:
-        raise NoCertificate(f"{model} was exported without a calibration set; nothing can be certified")
     try:
         return pac_certificate(calibration, precision=precision, delta=delta, fingerprint=fingerprint)
     except NotCertifiable as error:
@@ -184,16 +183,23 @@ def certify_pool(
     model: LoadedModel, plan: pb.LabelPlan, confidence: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], Certificate]:
     """Which of the pool's images (M,) are accepted under FDR. Raises NoCertificate, BadRequest."""
-    model.require_valid_calibration()
+    calibration = _valid_calibration(model)
     precision = _share(plan.precision or PRECISION, "precision")
-    if model.bundle.calibration is None:
-        raise NoCertificate(f"{model} was exported without a calibration set; nothing can be certified")
     try:
-        return fdr_accept(
-            model.bundle.calibration, confidence, precision=precision, fingerprint=model.facts.fingerprint
-        )
+        return fdr_accept(calibration, confidence, precision=precision, fingerprint=model.facts.fingerprint)
     except NotCertifiable as error:
         raise NoCertificate(f"{model}: {error}") from error
+
+
+def _valid_calibration(model: LoadedModel) -> Calibration:
+    """Raises NoCertificate where there is none, or it holds no more."""
+    model.require_valid_calibration()
+    if model.bundle.calibration is None:
+        raise NoCertificate(
+            f"{model} was exported without a calibration set; label a random sample of the pool by hand and make a "
+            "certificate from it: pupil certify"
+        )
+    return model.bundle.calibration
 
 
 def _share(value: float, name: str, *, least: float = math.ulp(0.0), most: float = math.nextafter(1.0, 0.0)) -> float:

@@ -6,6 +6,7 @@ import socket
 import tarfile
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -17,7 +18,7 @@ from pyarrow import parquet
 from pupil_client import Client, NotCertified, Unavailable
 from pupil_client.command import main
 from pupil_client.labelling.asking import ModelChanged
-from pupil_client.labelling.job import SHARD_IMAGES, Job, run
+from pupil_client.labelling.job import SHARD_IMAGES, Job, run, threads
 from pupil_client.labelling.ledger import work_folder
 from pupil_client.labelling.promise import Promise
 from pupil_client.labelling.rows import COLUMNS, read_rows
@@ -142,10 +143,11 @@ def test_a_server_that_is_killed_and_comes_back_is_waited_for(toolbox, repositor
                 running = None
 
         with Client(running.address) as client:
-            model = client.model("teacher")
-            source = open_source(pool / "pool.npy")
-            run(client, Job(source, tmp_path / "labels.jsonl", model, PROMISE, "here"), restart)
+            model, said = client.model("teacher"), []
+            job = Job(open_source(pool / "pool.npy"), tmp_path / "labels.jsonl", model, PROMISE, "here")
+            run(client, job, restart, partial(threads, say=said.append))
     assert running is None
+    assert all(words.endswith("; asked again for 300 s at most") for words in said)
     assert (tmp_path / "labels.jsonl").read_bytes() == undisturbed
 
 
@@ -157,8 +159,10 @@ def test_a_server_that_stays_away_ends_the_job_once_patience_does(start, pool, t
 
         model = client.model("teacher")
         job = Job(open_source(pool / "pool.npy"), tmp_path / "labels.jsonl", model, PROMISE, "here", patience=0.3)
+        said = []
         with pytest.raises(Unavailable):
-            run(client, job, kill)
+            run(client, job, kill, partial(threads, say=said.append))
+    assert said == [f"no server at {server.address}; asked again for 0 s at most"]
     assert [path.name for path in tmp_path.glob("labels*")] == ["labels.jsonl.job"]
 
 
@@ -301,7 +305,7 @@ def test_the_accepted_keep_the_certificate_and_those_of_fdr_are_the_servers_own(
 
 def test_what_cannot_be_certified_is_refused_before_any_work(make, tmp_path):
     client, job = make
-    with pytest.raises(NotCertified, match="needs at least"):
+    with pytest.raises(NotCertified, match=r"needs at least .*; precision 0\.\d+ can be promised, with \d+% of the"):
         run(client, job(promise=Promise("pac", 0.9999)), ignore)
     with pytest.raises(NotCertified, match="needs at least"):
         run(client, job(promise=Promise("fdr", 0.9999)), ignore)
@@ -352,8 +356,11 @@ def test_who_labels_is_asked_for(repository, pool, words, said):
 def test_a_job_that_ends_early_says_how_to_go_on(real, pool, tmp_path, toolbox):
     output = tmp_path / "labels.csv"
     words = ["label", str(pool / "pool.npy"), "--model", "teacher", "--precision", "0.9", "--server", real.address]
-    with toolbox.files_no_larger_than(20_000):
+    with toolbox.files_no_larger_than(50_000):
         done = CliRunner().invoke(main, [*words, "--output", str(output)])
     assert done.exit_code == 1
     assert f"what is done lies in {output}.job: the same command goes on from there" in done.stderr
     assert done.stderr.splitlines()[-1].startswith(f"Error: {output}.job")
+    words[1] = str(pool / "photos")
+    refused = CliRunner().invoke(main, [*words, "--output", str(output)])
+    assert refused.stderr.startswith(f"Error: {output}.job: the source has changed")  # and no word of going on

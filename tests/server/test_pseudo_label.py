@@ -64,7 +64,8 @@ def test_a_bundle_without_calibration_certifies_nothing_but_labels_at_a_fixed_th
         code, details = refused(stubs, pb.PseudoLabelRequest(plan=pb.LabelPlan(model=STUDENT)))
         assert (code, details) == (
             grpc.StatusCode.FAILED_PRECONDITION,
-            "student/1 was exported without a calibration set; nothing can be certified",
+            "student/1 was exported without a calibration set; label a random sample of the pool by hand and make a "
+            "certificate from it: pupil certify",
         )
         plan = pb.LabelPlan(model=STUDENT, guarantee=pb.GUARANTEE_FIXED, threshold=0.3)
         (response,) = ask(stubs, plan, encoded(toolbox, pixels))

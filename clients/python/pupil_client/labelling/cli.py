@@ -3,8 +3,8 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,13 @@ from pupil_client.cli import MODEL_HELP, asks_a_server, connected, reaching, tol
 
 if TYPE_CHECKING:
     from pupil_client.client import Client
-    from pupil_client.labelling.job import Hire
+    from pupil_client.labelling.job import Hire, Progress
 
 GUARANTEES = ("pac", "fdr", "fixed", "none")
 FORMS = ("folders", "label-studio", "fiftyone", "csv", "jsonl", "parquet")
 ONLY = {"folders": "accepted", "label-studio": "abstained"}  # what a form is mostly for
 SPLITS = ("train", "validation", "calibration", "test")
+SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 PATH = click.Path(exists=True, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -35,9 +36,9 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--model", help=f"{MODEL_HELP}  [required without --local]")
 @click.option("--local", type=PATH, help="A bundle (<repository>/<model>/<version>) to label with, without a server.")
 @click.option("--guarantee", default="pac", show_default=True, type=click.Choice(GUARANTEES), help="Kind of promise.")
-@click.option("--precision", default=0.99, show_default=True, help="Share of accepted labels that are right.")
-@click.option("--delta", default=0.05, show_default=True, help="Chance that a pac promise is broken.")
-@click.option("--threshold", type=float, help="Least confidence, for --guarantee fixed.")
+@click.option("--precision", default=0.99, show_default=True, type=SHARE, help="Share of accepted that is right.")
+@click.option("--delta", default=0.05, show_default=True, type=SHARE, help="Chance that a pac promise is broken.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Least confidence, for --guarantee fixed.")
 @click.option("--certificate", type=FILE, help="What pupil certify wrote; its promise takes the place of these.")
 @click.option("--allow-shift", is_flag=True, help="Accept although the images are unlike the calibration images.")
 @click.option("--patience", default=300.0, show_default=True, help="Longest time that the server may be away, seconds.")
@@ -75,28 +76,37 @@ def label(
         raise click.UsageError("give either --model or --local")
     if certificate and _given("guarantee", "precision", "delta", "threshold"):
         raise click.UsageError("the promise stands in the certificate; give the one or the other")
-    from tqdm import tqdm
-
     from pupil_client.labelling.certified import CertificateFile
     from pupil_client.labelling.job import Job, run
     from pupil_client.labelling.promise import Promise
     from pupil_client.labelling.sources import open_sources
-    from pupil_client.labelling.writers import check_format
+    from pupil_client.labelling.writers import STDOUT, check_output
 
+    _refuse_to_begin_anew(output)
     with (
         _crew(engine, address, local, server, timeout, tls_ca) as hire,
         answering(model, local, server, timeout, tls_ca) as (client, name, served_by),
     ):
-        check_format(output)
+        check_output(output)
         source, facts = open_sources(sources), client.model(name)
         promise = Promise("none") if certificate else Promise(guarantee, precision, delta, threshold)
         evidence = CertificateFile.read(certificate) if certificate else None
         if evidence:
             evidence.check(facts)
         job = Job(source, output, facts, promise, served_by, patience, evidence, allow_shift)
-        with _saying_how_to_go_on(output), tqdm(total=source.total, unit=" images") as bar:
-            tally = run(client, job, bar.update, hire)
+        with _saying_how_to_go_on(output), bar(source.total) as progress:
+            tally = run(client, job, progress, hire)
     click.echo(tally.sentence(), err=True)
+    if tally.abstained and output != STDOUT:
+        queue = f"pupil labels export {output} --to label-studio --output review.json"
+        click.echo(f"the abstentions as a review queue: {queue}", err=True)
+
+
+def _refuse_to_begin_anew(output: Path) -> None:
+    from pupil_client.labelling.ledger import work_folder
+
+    if output.exists() and not work_folder(output).is_dir():
+        raise click.ClickException(f"{output} is there already; remove it to label anew, or name another file")
 
 
 def _given(*options: str) -> bool:
@@ -105,11 +115,24 @@ def _given(*options: str) -> bool:
 
 
 @contextmanager
+def bar(total: int | None) -> "Iterator[Progress]":
+    """A progress bar from the first answers on; in a log a look every half minute will do."""
+    from tqdm import tqdm
+
+    every = 0.1 if sys.stderr.isatty() else 30.0
+    with ExitStack() as shown:
+        begun = cache(lambda: shown.enter_context(tqdm(total=total, unit=" images", mininterval=every)))
+        yield lambda images: begun().update(images)
+
+
+@contextmanager
 def _saying_how_to_go_on(output: Path) -> Iterator[None]:
     from pupil_client.labelling.ledger import work_folder
 
     try:
         yield
+    except ValueError:
+        raise  # a refusal says itself what to do
     except BaseException:
         if work_folder(output).is_dir():
             click.echo(f"what is done lies in {work_folder(output)}: the same command goes on from there", err=True)
@@ -139,7 +162,7 @@ def _crew(
     if engine == "threads":
         from pupil_client.labelling.job import threads
 
-        yield threads
+        yield partial(threads, say=_say)
         return
     # Read once, as Ray is imported: or else it prints on standard output, over many lines, why a node or a worker died.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
@@ -147,14 +170,19 @@ def _crew(
         from pupil_client.labelling.cluster import Terms, connected
     except ModuleNotFoundError as error:
         raise click.ClickException(f"--engine ray needs {error.name}: pip install 'pupil[ray]'") from None
-    from tqdm import tqdm
-
     from pupil_client.labelling.cluster_crew import ClusterCrew
     from pupil_client.labelling.node import own_server
 
     reach = partial(own_server, local.absolute(), timeout) if local else reaching(server, timeout, tls_ca)
     with told(), connected(address):
-        yield partial(ClusterCrew, Terms(reach, local is not None, partial(tqdm.write, file=sys.stderr)))
+        yield partial(ClusterCrew, Terms(reach, local is not None, _say))
+
+
+def _say(words: str) -> None:
+    """On standard error, above the bar where there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(words, file=sys.stderr)
 
 
 @click.group(epilog="\b\nExample:\n  pupil labels export labels.parquet --to folders --output accepted/")

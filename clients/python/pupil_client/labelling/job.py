@@ -17,7 +17,7 @@ from pupil_client.labelling.pictures import Picture, Source
 from pupil_client.labelling.promise import Promise, Tally
 from pupil_client.labelling.rows import Row
 from pupil_client.labelling.shift import looked_at, require_comparable
-from pupil_client.labelling.writers import STDOUT, labels_file
+from pupil_client.labelling.writers import STDOUT, check_output, labels_file
 from pupil_client.results import ModelInfo
 
 SHARD_IMAGES, SHARD_BYTES = 512, 32 << 20  # a shard is full at the one or the other
@@ -61,9 +61,11 @@ Progress = Callable[[int], object]  # told of so many more images that are done
 Hire = Callable[[Client, Job, Ledger, Progress], AbstractContextManager[Crew]]
 
 
-def threads(client: Client, job: Job, ledger: Ledger, progress: Progress) -> Threads:
-    """Whoever labels where nobody else is named."""
-    asker = Asker(client, job.model, job.promise, patience=job.patience, progress=progress)
+def threads(
+    client: Client, job: Job, ledger: Ledger, progress: Progress, say: Callable[[str], object] = lambda words: None
+) -> Threads:
+    """Whoever labels where nobody else is named; `say` is told when the server stays away."""
+    asker = Asker(client, job.model, job.promise, patience=job.patience, progress=progress, say=say)
     return Threads(asker, ledger, job.served_by)
 
 
@@ -73,6 +75,7 @@ def run(client: Client, job: Job, progress: Progress, hire: Hire = threads) -> T
     Raises NotCertified before any work, Withheld after it where the pool is not like the calibration set; PupilError,
     ValueError or OSError at any time, and what is done stays done.
     """
+    check_output(job.output)
     evidence = job.evidence or ask_for_evidence(client, job.model, job.promise, patience=job.patience)
     if job.promises:
         require_comparable(evidence.answers, allowed=job.allow_shift)
@@ -89,8 +92,6 @@ def _ledger(job: Job) -> Iterator[Ledger]:
     """The job's ledger, new or taken up again. Raises ValueError where it belongs to another job."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary, "job") if job.output == STDOUT else work_folder(job.output)
-        if not folder.parent.is_dir():
-            raise ValueError(f"{job.output}: there is no folder {folder.parent}")
         ledger = Ledger(folder)
         try:
             _agree(folder, job, ledger)

@@ -1,11 +1,14 @@
 """What is asked of the labels, and what came of it in words."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from pupil_client.errors import NotCertified
 from pupil_client.labelling.rows import Row
 from pupil_client.results import Certificate
 from pupil_client.retries import Attempts, RetryBudget
 
+USUAL = (0.99, 0.98, 0.95, 0.9, 0.8)  # precisions that are asked for
 TRIES = 1000  # patience ends them sooner
 ABOVE_ALL = 2.0  # a threshold that no confidence reaches
 
@@ -23,6 +26,19 @@ class Promise:
     def promises(self) -> bool:
         """Whether anything is promised."""
         return self.guarantee in ("pac", "fdr")
+
+
+def what_would_do(precision: float, certify: Callable[[float], Certificate]) -> str:
+    """`; precision 0.95 can be promised, …`: the best below that `certify` does not refuse, where there is one."""
+    for less in USUAL:
+        try:
+            if less < precision:
+                found = certify(less)
+                share = f", with {found.coverage:.0%} of the calibration images accepted" if found.coverage else ""
+                return f"; precision {less:g} can be promised{share}"
+        except (NotCertified, ValueError):
+            continue
+    return ""
 
 
 @dataclass(slots=True)

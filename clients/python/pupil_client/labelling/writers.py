@@ -20,10 +20,14 @@ Write = Callable[[Iterable[Row]], None]
 Writer = Callable[[BinaryIO, Sequence[str]], AbstractContextManager[Write]]
 
 
-def check_format(output: Path) -> None:
-    """Raises ValueError where the suffix names no format, or one whose library is missing."""
-    if output != STDOUT and output.suffix not in WRITERS:
+def check_output(output: Path) -> None:
+    """Raises ValueError where the suffix names no format, or one without its library, or the folder is not there."""
+    if output == STDOUT:
+        return
+    if output.suffix not in WRITERS:
         raise ValueError(f"{output}: a labels file ends in {', '.join(WRITERS)}; - is standard output")
+    if not output.parent.is_dir():
+        raise ValueError(f"{output}: there is no folder {output.parent}")
     if output.suffix == ".parquet":
         with needs_pyarrow(output):
             pass
@@ -32,7 +36,7 @@ def check_format(output: Path) -> None:
 @contextmanager
 def labels_file(output: Path, columns: Sequence[str] = COLUMNS, *, aside: Path | None = None) -> Iterator[Write]:
     """A function that writes rows; `-` is JSON Lines on standard output. On leaving, the file is in its place."""
-    check_format(output)
+    check_output(output)
     if output == STDOUT:
         with _json_lines(sys.stdout.buffer, columns) as write:
             yield write
