@@ -1,24 +1,25 @@
 """`pupil label`, and `pupil labels` for what it wrote."""
 
 import os
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pupil_client.cli import MODEL_HELP, asks_a_server, connected, reaching, told
+from pupil_client.labelling.telling import bar, say, saying_how_to_go_on
 
 if TYPE_CHECKING:
     from pupil_client.client import Client
-    from pupil_client.labelling.job import Hire, Progress
+    from pupil_client.labelling.job import Hire
 
 GUARANTEES = ("pac", "fdr", "fixed", "none")
 FORMS = ("folders", "label-studio", "fiftyone", "csv", "jsonl", "parquet")
 ONLY = {"folders": "accepted", "label-studio": "abstained"}  # what a form is mostly for
+ONLY_ROWS = click.Choice(("all", "accepted", "abstained"))
 SPLITS = ("train", "validation", "calibration", "test")
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 PATH = click.Path(exists=True, path_type=Path)
@@ -94,7 +95,7 @@ def label(
         if evidence:
             evidence.check(facts)
         job = Job(source, output, facts, promise, served_by, patience, evidence, allow_shift)
-        with _saying_how_to_go_on(output), bar(source.total) as progress:
+        with saying_how_to_go_on(output), bar(source.total) as progress:
             tally = run(client, job, progress, hire)
     click.echo(tally.sentence(), err=True)
     if tally.abstained and output != STDOUT:
@@ -112,31 +113,6 @@ def _refuse_to_begin_anew(output: Path) -> None:
 def _given(*options: str) -> bool:
     source = click.get_current_context().get_parameter_source
     return any(source(option) is not click.core.ParameterSource.DEFAULT for option in options)
-
-
-@contextmanager
-def bar(total: int | None) -> "Iterator[Progress]":
-    """A progress bar from the first answers on; in a log a look every half minute will do."""
-    from tqdm import tqdm
-
-    every = 0.1 if sys.stderr.isatty() else 30.0
-    with ExitStack() as shown:
-        begun = cache(lambda: shown.enter_context(tqdm(total=total, unit=" images", mininterval=every)))
-        yield lambda images: begun().update(images)
-
-
-@contextmanager
-def _saying_how_to_go_on(output: Path) -> Iterator[None]:
-    from pupil_client.labelling.ledger import work_folder
-
-    try:
-        yield
-    except ValueError:
-        raise  # a refusal says itself what to do
-    except BaseException:
-        if work_folder(output).is_dir():
-            click.echo(f"what is done lies in {work_folder(output)}: the same command goes on from there", err=True)
-        raise
 
 
 @contextmanager
@@ -162,7 +138,7 @@ def _crew(
     if engine == "threads":
         from pupil_client.labelling.job import threads
 
-        yield partial(threads, say=_say)
+        yield partial(threads, say=say)
         return
     # Read once, as Ray is imported: or else it prints on standard output, over many lines, why a node or a worker died.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
@@ -175,14 +151,7 @@ def _crew(
 
     reach = partial(own_server, local.absolute(), timeout) if local else reaching(server, timeout, tls_ca)
     with told(), connected(address):
-        yield partial(ClusterCrew, Terms(reach, local is not None, _say))
-
-
-def _say(words: str) -> None:
-    """On standard error, above the bar where there is one."""
-    from tqdm import tqdm
-
-    tqdm.write(words, file=sys.stderr)
+        yield partial(ClusterCrew, Terms(reach, local is not None, say))
 
 
 @click.group(epilog="\b\nExample:\n  pupil labels export labels.parquet --to folders --output accepted/")
@@ -194,7 +163,7 @@ def labels() -> None:
 @click.argument("file", type=FILE)
 @click.option("--to", "form", required=True, type=click.Choice(FORMS), help="The form.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder, or a file.")
-@click.option("--only", type=click.Choice(("all", "accepted", "abstained")),
+@click.option("--only", type=ONLY_ROWS,
               help="Which rows.  [default: accepted into folders, abstained to Label Studio, else all]")  # fmt: skip
 @click.option("--copy", is_flag=True, help="Into folders: copies instead of hard links.")
 @click.option("--prefix", default="", help="To Label Studio: what it puts before a path, /data/local-files/?d= say.")
@@ -218,6 +187,26 @@ def export(file: Path, form: str, output: Path, only: str | None, copy: bool, pr
             done = exports.to_fiftyone(rows, output)
         else:
             done = exports.to_table(rows, output, form)
+    click.echo(done.sentence(), err=True)
+
+
+@labels.command(epilog="\b\nExample:\n  pupil labels extract labels.parquet shards/ --output review/")
+@click.argument("file", type=FILE)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE…", type=PATH)
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder.")
+@click.option("--only", default="abstained", show_default=True, type=ONLY_ROWS, help="Which rows.")
+def extract(file: Path, sources: tuple[Path, ...], output: Path, only: str) -> None:
+    """Writes images that lie in tars, tables or arrays into files of their own, for people and other tools to see.
+
+    FILE is what `pupil label` made of SOURCE; OUTPUT/labels.jsonl has the chosen rows, and can be exported.
+    """
+    from pupil_client.labelling.extract import extract as write
+    from pupil_client.labelling.review import choose
+    from pupil_client.labelling.rows import read_rows
+    from pupil_client.labelling.sources import open_sources
+
+    with told():
+        done = write(choose(read_rows(file), only), open_sources(sources), output)
     click.echo(done.sentence(), err=True)
 
 
