@@ -126,7 +126,7 @@ def to_table(rows: Iterable[Row], output: Path, form: str) -> Exported:
     columns = (*COLUMNS, *(name for name in COMPARISON if some and name in some[0]))
     with labels_file(output, columns) as write:
         while some:
-            write(some)
+            write({name: [row.get(name) for row in some] for name in columns})
             done.rows += len(some)
             some = list(islice(remaining, ROWS))
     return done

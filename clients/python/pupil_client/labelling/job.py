@@ -15,14 +15,13 @@ from pupil_client.labelling.evidence import Answers, Evidence, Verdict, ask_for_
 from pupil_client.labelling.ledger import Ledger, Line, work_folder
 from pupil_client.labelling.pictures import Picture, Source
 from pupil_client.labelling.promise import Promise, Tally
-from pupil_client.labelling.rows import Row
+from pupil_client.labelling.rows import Row, Table
 from pupil_client.labelling.shift import looked_at, require_comparable
 from pupil_client.labelling.writers import STDOUT, check_output, labels_file
 from pupil_client.results import ModelInfo
 
 SHARD_IMAGES, SHARD_BYTES = 512, 32 << 20  # a shard is full at the one or the other
 LINE = ("image", "sha256", "label", "confidence", "accepted", "scores", "error")
-LABEL = LINE.index("label")
 
 
 @dataclass(frozen=True)
@@ -169,27 +168,35 @@ def _decide(job: Job, evidence: Evidence, ledger: Ledger) -> Verdict:
 def _write(job: Job, ledger: Ledger, verdict: Verdict) -> Tally:
     """The output, in the order of the source."""
     tally = Tally(verdict.certificate)
-    about = {
-        "model": job.model.name,
-        "version": job.model.version,
-        "fingerprint": job.model.fingerprint,
-        "precision": job.model.precision,
-    }
-    certificate = cache(verdict.spelled)  # by class
+    spelled = cache(verdict.spelled)  # by class
     with labels_file(job.output, aside=ledger.aside) as write:
         for shard in ledger.finished():
-            same = {**about, "served_by": shard.served_by}
-            rows = [_row(line, same, certificate(line[LABEL])) for line in ledger.read(shard)]
-            for row in rows:
-                tally.count(row)
+            table = _table(ledger.read(shard), job.model, shard.served_by, spelled)
             if shard.number == 0:
-                rows[0]["classes"] = list(job.model.classes)
-            write(rows)
+                table["classes"][0] = list(job.model.classes)
+            tally.count(table)
+            write(table)
     return tally
 
 
-def _row(line: Line, same: Row, certificate: Row) -> Row:
-    row: Row = {**dict(zip(LINE, line, strict=True)), **same, "certificate": certificate}
-    row["scores"] = array("f", bytes.fromhex(row["scores"])).tolist() if row["scores"] else None
-    row["accepted"] = row["error"] is None and row["confidence"] >= certificate["threshold"]
-    return row
+def _table(lines: list[Line], model: ModelInfo, served_by: str, spelled: Callable[[str | None], Row]) -> Table:
+    table = dict(zip(LINE, map(list, zip(*lines, strict=True)), strict=True))
+    certificates = list(map(spelled, table["label"]))
+    same = {
+        "classes": None,
+        "served_by": served_by,
+        "model": model.name,
+        "version": model.version,
+        "fingerprint": model.fingerprint,
+        "precision": model.precision,
+    }
+    return {
+        **table,
+        **{name: [cell] * len(lines) for name, cell in same.items()},
+        "scores": [array("f", bytes.fromhex(each)).tolist() if each else None for each in table["scores"]],
+        "accepted": [
+            confidence is not None and confidence >= certificate["threshold"]
+            for confidence, certificate in zip(table["confidence"], certificates, strict=True)
+        ],
+        "certificate": certificates,
+    }

@@ -4,7 +4,6 @@ import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,4 +80,4 @@ class Labeller:
             size = path.stat().st_size
         except OSError:
             size = 0
-        return replace(picture, content=path) if size == picture.size else None
+        return picture._replace(content=path) if size == picture.size else None

@@ -1,9 +1,10 @@
 """One image of a source, and a source: what it holds is listed at once and read one after the other."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from pupil_client.connection import MAX_MESSAGE_BYTES
 from pupil_client.images import RawImage
@@ -16,13 +17,12 @@ class Unreadable(Exception):
     """This image cannot be had; the others can."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """An image with its name. A file is opened when it is read; `content` in words is why there is none."""
 
     name: str
     size: int  # bytes
-    content: Path | RawImage | str = field(repr=False)
+    content: Path | RawImage | str
 
     def read(self) -> RawImage:
         """Its bytes. Raises Unreadable."""
@@ -39,9 +39,9 @@ class Picture:
     def in_memory(self) -> "Picture":
         """The same for whoever does not see the file: with its bytes, or why there are none."""
         try:
-            return replace(self, content=self.read())
+            return self._replace(content=self.read())
         except Unreadable as error:
-            return replace(self, content=str(error))
+            return self._replace(content=str(error))
 
 
 def _checked(image: RawImage) -> RawImage:

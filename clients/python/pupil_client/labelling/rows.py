@@ -10,6 +10,8 @@ from pupil_client.labelling.parquet import needs_pyarrow
 
 Row = dict[str, Any]  # one image; its keys are COLUMNS, and COMPARISON where both models were asked
 
+Table = dict[str, list[Any]]  # many rows, by column
+
 COLUMNS = (
     *("image", "sha256", "label", "confidence", "accepted", "scores", "classes"),
     *("served_by", "model", "version", "fingerprint", "precision", "certificate", "error"),

@@ -4,19 +4,19 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pupil_client.labelling.parquet import needs_pyarrow
-from pupil_client.labelling.rows import COLUMNS, COMPARISON, Row
+from pupil_client.labelling.rows import COLUMNS, COMPARISON, Table
 from pupil_client.labelling.whole import whole_file
 
 STDOUT = Path("-")
 GROUP_ROWS = 8192  # of a Parquet file, before a row group is written
 spelled = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make such an encoder at each call
-Write = Callable[[Iterable[Row]], None]
+Write = Callable[[Table], None]
 Writer = Callable[[BinaryIO, Sequence[str]], AbstractContextManager[Write]]
 
 
@@ -35,7 +35,10 @@ def check_output(output: Path) -> None:
 
 @contextmanager
 def labels_file(output: Path, columns: Sequence[str] = COLUMNS, *, aside: Path | None = None) -> Iterator[Write]:
-    """A function that writes rows; `-` is JSON Lines on standard output. On leaving, the file is in its place."""
+    """A function that writes rows, with empty cells in columns that they lack; `-` is JSON Lines on standard output.
+
+    On leaving, the file is in its place.
+    """
     check_output(output)
     if output == STDOUT:
         with _json_lines(sys.stdout.buffer, columns) as write:
@@ -48,9 +51,9 @@ def labels_file(output: Path, columns: Sequence[str] = COLUMNS, *, aside: Path |
 
 @contextmanager
 def _json_lines(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
-    def write(rows: Iterable[Row]) -> None:
-        for row in rows:
-            file.write(spelled({name: row.get(name) for name in columns}).encode() + b"\n")
+    def write(table: Table) -> None:
+        for cells in _rows(table, columns):
+            file.write(spelled(dict(zip(columns, cells, strict=True))).encode() + b"\n")
 
     yield write
 
@@ -58,17 +61,22 @@ def _json_lines(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
 @contextmanager
 def _csv(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    table = csv.writer(text)
-    table.writerow(columns)
+    rows = csv.writer(text)
+    rows.writerow(columns)
 
-    def write(rows: Iterable[Row]) -> None:
-        table.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    def write(table: Table) -> None:
+        rows.writerows(map(_cell, cells) for cells in _rows(table, columns))
 
     try:
         yield write
         text.flush()
     finally:
         text.detach()  # or else it would close the file
+
+
+def _rows(table: Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    nothing = [None] * len(table["image"])
+    return zip(*(table.get(name, nothing) for name in columns), strict=True)
 
 
 def _cell(value: object) -> object:
@@ -86,21 +94,22 @@ def _parquet(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
     waiting: list[Any] = []  # batches, until they are worth a row group
 
     def flush() -> None:
-        table.write_table(pyarrow.Table.from_batches(waiting, schema))
+        parts.write_table(pyarrow.Table.from_batches(waiting, schema))
         waiting.clear()
 
-    def write(rows: Iterable[Row]) -> None:
-        columns = zip(*([row.get(name) for name in schema.names] for row in rows), strict=True)
-        waiting.append(pyarrow.RecordBatch.from_arrays(list(map(_column, columns, schema.types)), schema=schema))
+    def write(table: Table) -> None:
+        nothing = [None] * len(table["image"])
+        arrays = [_array(table.get(name, nothing), types[name]) for name in columns]
+        waiting.append(pyarrow.RecordBatch.from_arrays(arrays, schema=schema))
         if sum(batch.num_rows for batch in waiting) >= GROUP_ROWS:
             flush()
 
-    with parquet.ParquetWriter(file, schema, compression="zstd") as table:
+    with parquet.ParquetWriter(file, schema, compression="zstd") as parts:
         yield write
         flush()
 
 
-def _column(cells: Sequence[Any], kind: Any) -> Any:
+def _array(cells: Sequence[Any], kind: Any) -> Any:
     """An Arrow array; of a cell that is the same object in many rows, as a certificate is, it converts one."""
     import pyarrow
 
