@@ -67,10 +67,8 @@ class PseudoLabelHandler:
     ) -> AsyncGenerator[pb.PseudoLabelResponse, None]:
         certificate: Certificate | None = certify(model, plan)
         threshold = certificate.threshold if certificate else 0.0
-        async with aclosing(self._labelled(model, plan, requests, call)) as responses:
+        async with aclosing(self._labelled(model, plan, requests, call, threshold)) as responses:
             async for response in responses:
-                for label in response.labels:
-                    label.accepted = not label.HasField("error") and label.prediction.top[0].score >= threshold
                 yield self._finished(response, certificate)
                 certificate = None  # in the first response only
         if certificate:  # of an empty pool: whoever wants to know the promise beforehand asks like this
@@ -84,7 +82,7 @@ class PseudoLabelHandler:
         held: list[pb.PseudoLabelResponse] = []
         confidence: list[float] = []
         room = MOST_HELD_SCORES // (len(model.facts.classes) if plan.scores else 1)
-        async with aclosing(self._labelled(model, plan, requests, call)) as responses:
+        async with aclosing(self._labelled(model, plan, requests, call, math.inf)) as responses:
             async for response in responses:
                 held.append(response)
                 confidence += [
@@ -104,14 +102,19 @@ class PseudoLabelHandler:
             certificate = None
 
     def _labelled(
-        self, model: LoadedModel, plan: pb.LabelPlan, requests: AsyncIterator[pb.PseudoLabelRequest], call: Call
+        self,
+        model: LoadedModel,
+        plan: pb.LabelPlan,
+        requests: AsyncIterator[pb.PseudoLabelRequest],
+        call: Call,
+        threshold: float,
     ) -> AsyncGenerator[pb.PseudoLabelResponse, None]:
-        """The answers, in order and nothing accepted yet."""
+        """The answers, in order, accepted from the threshold on."""
 
         async def one(request: pb.PseudoLabelRequest) -> pb.PseudoLabelResponse:
             paid = await call.paid(count(request.images))
             async with paid.limited(self._default_deadline) as limited:
-                return await _label(model, request, plan, limited)
+                return await _label(model, request, plan, limited, threshold)
 
         return in_order(requests, one)
 
@@ -135,17 +138,15 @@ def _tell_calibration(model: LoadedModel, response: pb.PseudoLabelResponse) -> N
 
 
 async def _label(
-    model: LoadedModel, request: pb.PseudoLabelRequest, plan: pb.LabelPlan, call: Call
+    model: LoadedModel, request: pb.PseudoLabelRequest, plan: pb.LabelPlan, call: Call, threshold: float
 ) -> pb.PseudoLabelResponse:
     answer, broken = await _predict_when_there_is_room(model, request.images, call)
     scores = answer.outputs.scores if answer else np.empty((0, len(model.facts.classes)), np.float32)
-    readable = iter(model.writer.predictions(scores, top_k=1, everything=plan.scores))
-    labels = [
-        pb.PseudoLabel(error=pb.Error(code=broken[place].code, message=str(broken[place])))
-        if place in broken
-        else pb.PseudoLabel(prediction=next(readable))
-        for place in range(len(scores) + len(broken))
-    ]
+    accepted = (scores.max(axis=1).astype(np.float64) >= threshold).tolist()  # as float32 the threshold is rounded
+    each = zip(model.writer.predictions(scores, top_k=1, everything=plan.scores), accepted, strict=True)
+    labels = [pb.PseudoLabel(prediction=prediction, accepted=sure) for prediction, sure in each]
+    for place, problem in sorted(broken.items()):
+        labels.insert(place, pb.PseudoLabel(error=pb.Error(code=problem.code, message=str(problem))))
     return pb.PseudoLabelResponse(labels=labels, answered_by=model.answered_by(answer))
 
 

@@ -179,6 +179,7 @@ def _line(image: Sent, label: pb.PseudoLabel | None) -> Line:
     if label is None or label.HasField("error"):
         error = label.error.message if label else image.error
         return [name, image.sha256, None, None, False, None, error]
-    best = messages.best_class(label.prediction)
-    scores = array("f", label.prediction.scores).tobytes().hex()  # exact, and ten times faster than as decimals
+    found = label.prediction
+    best = messages.best_class(found)
+    scores = array("f", found.scores).tobytes().hex()  # exact, and ten times faster than as decimals
     return [name, image.sha256, best.label, best.score, label.accepted, scores, None]
