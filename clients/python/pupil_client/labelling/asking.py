@@ -87,7 +87,7 @@ class Asker:
             except PupilError as another:
                 problem = another
             if not told and isinstance(problem, Unavailable):
-                self._say(f"{problem}; asked again for {attempts.left():.0f} s at most")
+                self._say(f"{problem}; asking again for at most {attempts.left():.0f} s")
                 told = True
 
     def _measured(self, pictures: Sequence[Picture]) -> list[Line]:

@@ -30,14 +30,13 @@ class Promise:
 
 def what_would_do(precision: float, certify: Callable[[float], Certificate]) -> str:
     """`; precision 0.95 can be promised, …`: the best below that `certify` does not refuse, where there is one."""
-    for less in USUAL:
+    for less in (each for each in USUAL if each < precision):
         try:
-            if less < precision:
-                found = certify(less)
-                share = f", with {found.coverage:.0%} of the calibration images accepted" if found.coverage else ""
-                return f"; precision {less:g} can be promised{share}"
+            found = certify(less)
         except (NotCertified, ValueError):
             continue
+        share = f", with {found.coverage:.0%} of the calibration images accepted" if found.coverage else ""
+        return f"; precision {less:g} can be promised{share}"
     return ""
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from pupil_client.labelling.parquet import needs_pyarrow
 
 Row = dict[str, Any]  # one image; its keys are COLUMNS, and COMPARISON where both models were asked
-
 Table = dict[str, list[Any]]  # many rows, by column
 
 COLUMNS = (
