@@ -7,7 +7,7 @@ import click
 
 from pupil_client.cli import MODEL_HELP, asks_a_server
 from pupil_client.labelling.cli import FILE, PATH, SHARE, answering
-from pupil_client.labelling.telling import bar
+from pupil_client.labelling.telling import bar, terminable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ def certify(
     from pupil_client.labelling.shift import require_scipy
     from pupil_client.labelling.sources import open_sources
 
-    with answering(model, local, server, timeout, tls_ca) as (client, name, _):
+    with terminable(), answering(model, local, server, timeout, tls_ca) as (client, name, _):
         require_scipy()
         sample, source = read_sample(labels), open_sources(pool) if pool else None
         question = Question(guarantee, precision, delta, source, learned_from(run) if run else None, others)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pupil_client.cli import MODEL_HELP, asks_a_server, connected, reaching, told
-from pupil_client.labelling.telling import bar, say, saying_how_to_go_on
+from pupil_client.labelling.telling import bar, say, saying_how_to_go_on, terminable
 
 if TYPE_CHECKING:
     from pupil_client.client import Client
@@ -85,6 +85,7 @@ def label(
 
     _refuse_to_begin_anew(output)
     with (
+        terminable(),
         _crew(engine, address, local, server, timeout, tls_ca) as hire,
         answering(model, local, server, timeout, tls_ca) as (client, name, served_by),
     ):

@@ -1,5 +1,6 @@
 """What a person sees on standard error while a job works."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,16 @@ def bar(total: int | None) -> "Iterator[Progress]":
     with ExitStack() as shown:
         begun = cache(lambda: shown.enter_context(tqdm(total=total, unit=" images", mininterval=every)))
         yield lambda images: begun().update(images)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """A SIGTERM, which ends containers and services, ends what is inside like an interrupt: nothing is left behind."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
