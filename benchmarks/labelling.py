@@ -25,7 +25,6 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
-from serving import cpu_seconds
 
 from pupil_client import Client
 from pupil_client.labelling.job import Hire, Job, run, threads
@@ -74,9 +73,10 @@ def measured(work: Callable[[], int]) -> Measured:
 
 
 def cpu_of_all() -> float:
+    """By the clock of each process, numbered as Linux numbers them."""
     ours = os.getpid()
     children = Path(f"/proc/self/task/{ours}/children").read_text().split()
-    return sum(cpu_seconds(pid) for pid in (ours, *map(int, children)))
+    return sum(time.clock_gettime((~pid << 3) | 2) for pid in (ours, *map(int, children)))
 
 
 @contextmanager
