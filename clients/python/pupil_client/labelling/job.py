@@ -193,7 +193,7 @@ def _table(lines: list[Line], model: ModelInfo, served_by: str, spelled: Callabl
     return {
         **table,
         **{name: [cell] * len(lines) for name, cell in same.items()},
-        "scores": [array("f", bytes.fromhex(each)).tolist() if each else None for each in table["scores"]],
+        "scores": [array("f", bytes.fromhex(each)) if each else None for each in table["scores"]],
         "accepted": [
             confidence is not None and confidence >= certificate["threshold"]
             for confidence, certificate in zip(table["confidence"], certificates, strict=True)

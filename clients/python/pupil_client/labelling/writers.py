@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import sys
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +17,9 @@ from pupil_client.labelling.whole import whole_file
 
 STDOUT = Path("-")
 GROUP_ROWS = 8192  # of a Parquet file, before a row group is written
-spelled = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make such an encoder at each call
+spelled = json.JSONEncoder(
+    ensure_ascii=False, default=list
+).encode  # json.dumps would make such an encoder at each call
 Write = Callable[[Table], None]
 Writer = Callable[[BinaryIO, Sequence[str]], AbstractContextManager[Write]]
 
@@ -80,7 +84,7 @@ def _rows(table: Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
 
 
 def _cell(value: object) -> object:
-    structured = isinstance(value, bool | list | tuple | dict)
+    structured = isinstance(value, bool | list | tuple | dict | array)
     return spelled(value) if structured else value
 
 
@@ -113,11 +117,24 @@ def _array(cells: Sequence[Any], kind: Any) -> Any:
     """An Arrow array; of a cell that is the same object in many rows, as a certificate is, it converts one."""
     import pyarrow
 
+    if kind == pyarrow.list_(pyarrow.float32()):
+        return _float_lists(cells)
     if not pyarrow.types.is_struct(kind):
         return pyarrow.array(cells, kind)
     each = {id(cell): cell for cell in cells}
     places = {name: place for place, name in enumerate(each)}
     return pyarrow.array(list(each.values()), kind).take(pyarrow.array([places[id(cell)] for cell in cells]))
+
+
+def _float_lists(cells: Sequence[Any]) -> Any:
+    """The same bytes again, where they are an array of float32: of a thousand classes each number would cost."""
+    import pyarrow
+
+    ends = accumulate(len(cell or ()) for cell in cells)
+    offsets = [None if cell is None else start for cell, start in zip(cells, chain([0], ends), strict=False)]
+    data = b"".join(array("f", cell).tobytes() for cell in cells if cell)
+    numbers = pyarrow.Array.from_buffers(pyarrow.float32(), len(data) // 4, [None, pyarrow.py_buffer(data)])
+    return pyarrow.ListArray.from_arrays(pyarrow.array([*offsets, len(data) // 4], pyarrow.int32()), numbers)
 
 
 def _arrow_types() -> dict[str, Any]:
