@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from pupil_training.data.pictures import FilePicture
 from pupil_training.data.reading import read
 from pupil_training.files import written_whole
 from pupil_training.preprocess import Preprocess
+from pupil_trust import pair_name
 
 FORMAT = 1
 AT_ONCE = 256  # images in memory: 38 MB at 224×224
@@ -52,8 +52,7 @@ def _pixels(pictures: Sequence[FilePicture], rule: Preprocess) -> NDArray[np.uin
 
 def evidence_file(student: BundleGraph, teacher: BundleGraph) -> Path:
     """Where a server looks for what is known of just these two graphs: beside the student's versions."""
-    name = sha256(f"{student.identity} {teacher.identity}".encode()).hexdigest()[:32]
-    return student.folder.absolute().parent / "cascades" / f"{name}.json"
+    return student.folder.absolute().parent / "cascades" / f"{pair_name(student.identity, teacher.identity)}.json"
 
 
 def write_evidence(pair: Pair, unchecked: Sequence[str]) -> Path:

@@ -1,7 +1,6 @@
 """What a student and its teacher said of the same images: by a file that `pupil cascade` wrote, or by both bundles."""
 
 import asyncio
-import hashlib
 import json
 import logging
 import stat
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from pupil_server.bundle_facts import fingerprint
 from pupil_server.errors import NoCertificate
 from pupil_server.model import LoadedModel
+from pupil_trust import pair_name
 
 LOOK_AGAIN = 2.0  # seconds after which a file may have changed
 PAST = 0.0  # a moment: what is missing now may be there at the next call
@@ -67,8 +67,7 @@ class CascadeEvidence:
 
 def evidence_file(student: LoadedModel, teacher: LoadedModel) -> Path:
     """Where `pupil cascade --images` writes what it found out about just these two graphs."""
-    name = hashlib.sha256(f"{student.identity} {teacher.identity}".encode()).hexdigest()[:32]
-    return student.bundle.folder.parent / "cascades" / f"{name}.json"
+    return student.bundle.folder.parent / "cascades" / f"{pair_name(student.identity, teacher.identity)}.json"
 
 
 def _look(student: LoadedModel, teacher: LoadedModel, before: _Kept | None) -> _Kept:

@@ -25,7 +25,8 @@ from pupil_server.multipart import multipart
 
 PATH = re.compile(r"/v1/models/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*):classify\Z")
 HTTP_STATUS = {1: 499, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 12: 501, 13: 500, 14: 503, 16: 401}  # by gRPC's
-QUERY = ("top_k", "version", "alias", "cascade")
+QUERY = ("top_k", "version", "alias", "cascade", "goal", "student_alone")
+GOALS = ("disagreement", "worse", "accuracy")
 MOST_POSTS = 8  # at the same time, each with its body in memory
 LONGEST = 300.0  # seconds that a caller may ask for
 SLACK = 1.0  # seconds beyond the deadline, in which the loop says by itself that it has passed
@@ -81,8 +82,7 @@ class Gateway:
         if "alias" in asked:
             model.alias = asked["alias"]
         images = Images(encoded=_images(headers.get("content-type", ""), body))
-        cascade = Cascade(limit=_number(asked["cascade"])) if "cascade" in asked else None
-        return ClassifyRequest(model=model, images=images, top_k=_whole(asked, "top_k"), cascade=cascade)
+        return ClassifyRequest(model=model, images=images, top_k=_whole(asked, "top_k"), cascade=_cascade(asked))
 
     def _call(self, headers: Mapping[str, str], peer: str, name: str) -> Call:
         seconds = _seconds(headers["x-timeout-seconds"]) if "x-timeout-seconds" in headers else self._default_deadline
@@ -132,6 +132,23 @@ def _whole(asked: Mapping[str, str], name: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise BadRequest(f"query: {name}={text}; a whole number is wanted")
     return int(text)
+
+
+def _cascade(asked: Mapping[str, str]) -> Cascade | None:
+    if "cascade" not in asked:
+        if extra := {"goal", "student_alone"} & asked.keys():
+            raise BadRequest(f"query: {' and '.join(sorted(extra))} without cascade=LIMIT")
+        return None
+    goal, alone = asked.get("goal", GOALS[0]), asked.get("student_alone", "false")
+    if goal not in GOALS:
+        raise BadRequest(f"query: goal={goal}; one of {', '.join(GOALS)} is wanted")
+    if alone not in ("true", "false"):
+        raise BadRequest(f"query: student_alone={alone}; true or false is wanted")
+    return Cascade(
+        limit=_number(asked["cascade"]),
+        goal=f"CASCADE_GOAL_{goal.upper()}",
+        student_alone=alone == "true",
+    )
 
 
 def _number(text: str) -> float:

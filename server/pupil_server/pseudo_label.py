@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
@@ -21,6 +22,7 @@ from pupil_server.priority import Priority
 from pupil_server.repository import Repository
 from pupil_server.streams import in_order
 from pupil_trust import (
+    Calibration,
     Certificate,
     NotCertifiable,
     fdr_accept,
@@ -65,10 +67,8 @@ class PseudoLabelHandler:
     ) -> AsyncGenerator[pb.PseudoLabelResponse, None]:
         certificate: Certificate | None = certify(model, plan)
         threshold = certificate.threshold if certificate else 0.0
-        async with aclosing(self._labelled(model, plan, requests, call)) as responses:
+        async with aclosing(self._labelled(model, plan, requests, call, threshold)) as responses:
             async for response in responses:
-                for label in response.labels:
-                    label.accepted = not label.HasField("error") and label.prediction.top[0].score >= threshold
                 yield self._finished(response, certificate)
                 certificate = None  # in the first response only
         if certificate:  # of an empty pool: whoever wants to know the promise beforehand asks like this
@@ -82,7 +82,7 @@ class PseudoLabelHandler:
         held: list[pb.PseudoLabelResponse] = []
         confidence: list[float] = []
         room = MOST_HELD_SCORES // (len(model.facts.classes) if plan.scores else 1)
-        async with aclosing(self._labelled(model, plan, requests, call)) as responses:
+        async with aclosing(self._labelled(model, plan, requests, call, math.inf)) as responses:
             async for response in responses:
                 held.append(response)
                 confidence += [
@@ -102,24 +102,32 @@ class PseudoLabelHandler:
             certificate = None
 
     def _labelled(
-        self, model: LoadedModel, plan: pb.LabelPlan, requests: AsyncIterator[pb.PseudoLabelRequest], call: Call
+        self,
+        model: LoadedModel,
+        plan: pb.LabelPlan,
+        requests: AsyncIterator[pb.PseudoLabelRequest],
+        call: Call,
+        threshold: float,
     ) -> AsyncGenerator[pb.PseudoLabelResponse, None]:
-        """The answers, in order and nothing accepted yet."""
+        """The answers, in order, accepted from the threshold on."""
 
         async def one(request: pb.PseudoLabelRequest) -> pb.PseudoLabelResponse:
             paid = await call.paid(count(request.images))
             async with paid.limited(self._default_deadline) as limited:
-                return await _label(model, request, plan, limited)
+                return await _label(model, request, plan, limited, threshold)
 
         return in_order(requests, one)
 
     def _finished(self, response: pb.PseudoLabelResponse, certificate: Certificate | None) -> pb.PseudoLabelResponse:
-        for label in response.labels:
-            decision = "error" if label.HasField("error") else "accepted" if label.accepted else "abstained"
-            self._metrics.pseudo_labels.labels(decision).inc()
+        for decision, images in Counter(map(_decision, response.labels)).items():
+            self._metrics.pseudo_labels.labels(decision).inc(images)
         if certificate:
             response.certificate.CopyFrom(certificate_message(certificate))
         return response
+
+
+def _decision(label: pb.PseudoLabel) -> str:
+    return "error" if label.HasField("error") else "accepted" if label.accepted else "abstained"
 
 
 def _tell_calibration(model: LoadedModel, response: pb.PseudoLabelResponse) -> None:
@@ -130,17 +138,15 @@ def _tell_calibration(model: LoadedModel, response: pb.PseudoLabelResponse) -> N
 
 
 async def _label(
-    model: LoadedModel, request: pb.PseudoLabelRequest, plan: pb.LabelPlan, call: Call
+    model: LoadedModel, request: pb.PseudoLabelRequest, plan: pb.LabelPlan, call: Call, threshold: float
 ) -> pb.PseudoLabelResponse:
     answer, broken = await _predict_when_there_is_room(model, request.images, call)
     scores = answer.outputs.scores if answer else np.empty((0, len(model.facts.classes)), np.float32)
-    readable = iter(model.writer.predictions(scores, top_k=1, everything=plan.scores))
-    labels = [
-        pb.PseudoLabel(error=pb.Error(code=broken[place].code, message=str(broken[place])))
-        if place in broken
-        else pb.PseudoLabel(prediction=next(readable))
-        for place in range(len(scores) + len(broken))
-    ]
+    accepted = (scores.max(axis=1).astype(np.float64) >= threshold).tolist()  # as float32 the threshold is rounded
+    each = zip(model.writer.predictions(scores, top_k=1, everything=plan.scores), accepted, strict=True)
+    labels = [pb.PseudoLabel(prediction=prediction, accepted=sure) for prediction, sure in each]
+    for place, problem in sorted(broken.items()):
+        labels.insert(place, pb.PseudoLabel(error=pb.Error(code=problem.code, message=str(problem))))
     return pb.PseudoLabelResponse(labels=labels, answered_by=model.answered_by(answer))
 
 
@@ -165,11 +171,9 @@ def certify(model: LoadedModel, plan: pb.LabelPlan) -> Certificate:
         return no_certificate(calibration, fingerprint=fingerprint)
     if plan.guarantee not in (pb.GUARANTEE_UNSPECIFIED, pb.GUARANTEE_PAC):
         raise BadRequest(f"plan.guarantee: {plan.guarantee} is not known; 1 PAC, 2 FDR, 3 FIXED or 4 NONE")
-    model.require_valid_calibration()
+    calibration = _valid_calibration(model)
     precision = _share(plan.precision or PRECISION, "precision")
     delta = _share(plan.delta or DELTA, "delta")
-    if calibration is None:
-        raise NoCertificate(f"{model} was exported without a calibration set; nothing can be certified")
     try:
         return pac_certificate(calibration, precision=precision, delta=delta, fingerprint=fingerprint)
     except NotCertifiable as error:
@@ -180,16 +184,23 @@ def certify_pool(
     model: LoadedModel, plan: pb.LabelPlan, confidence: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], Certificate]:
     """Which of the pool's images (M,) are accepted under FDR. Raises NoCertificate, BadRequest."""
-    model.require_valid_calibration()
+    calibration = _valid_calibration(model)
     precision = _share(plan.precision or PRECISION, "precision")
-    if model.bundle.calibration is None:
-        raise NoCertificate(f"{model} was exported without a calibration set; nothing can be certified")
     try:
-        return fdr_accept(
-            model.bundle.calibration, confidence, precision=precision, fingerprint=model.facts.fingerprint
-        )
+        return fdr_accept(calibration, confidence, precision=precision, fingerprint=model.facts.fingerprint)
     except NotCertifiable as error:
         raise NoCertificate(f"{model}: {error}") from error
+
+
+def _valid_calibration(model: LoadedModel) -> Calibration:
+    """Raises NoCertificate where there is none, or it holds no more."""
+    model.require_valid_calibration()
+    if model.bundle.calibration is None:
+        raise NoCertificate(
+            f"{model} was exported without a calibration set; label a random sample of the pool by hand and make a "
+            "certificate from it: pupil certify"
+        )
+    return model.bundle.calibration
 
 
 def _share(value: float, name: str, *, least: float = math.ulp(0.0), most: float = math.nextafter(1.0, 0.0)) -> float:

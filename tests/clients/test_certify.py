@@ -186,6 +186,7 @@ def test_what_must_not_be_certified_is_refused_in_one_line(certify, folder, samp
         ((), [(name, "zebra")], "its label 'zebra' is no class of the model (class-a, "),
         ((), [("broken.png", label)], "broken.png"),
         ((), sample.rows[4:14], "needs at least 22 accepted calibration images without an error, has 10"),
+        (("--precision", 0.999), sample.rows, "; precision 0."),
         (("--guarantee", "per-class"), sample.rows[4:14], "no class: class-a: precision 0.9 at delta 0.0125 needs"),
         (("--guarantee", "fdr"), sample.rows[4:8], "needs at least 9 calibration images, has 4"),
         ((), tmp_path / "labels.jsonl", "a person has to label a sample"),

@@ -188,12 +188,16 @@ def test_a_folder_becomes_a_row_for_each_picture_in_order(server, folder, tmp_pa
     assert rows[0]["scores"] == [0.125, 0.75, 0.125]
     assert (rows[0]["served_by"], rows[0]["model"], rows[0]["version"]) == (server.address, "student", 2)
     assert (rows[0]["certificate"]["precision"], rows[0]["certificate"]["guarantee"]) == (0.98, "pac")
-    assert done.stderr.splitlines()[-1] == (
-        "4 images: 2 accepted at precision ≥ 0.98 with confidence 0.9, 1 abstained, 1 skipped"
-    )
+    assert done.stderr.splitlines()[-2:] == [
+        "4 images: 2 accepted at precision ≥ 0.98 with confidence 0.9, 1 abstained, 1 skipped",
+        f"the abstentions as a review queue: pupil labels export {output} --to label-studio --output review.json",
+    ]
     assert "4/4" in done.stderr  # the bar
     assert (server.rules.plans[-1].model.version, server.rules.plans[-1].scores) == (2, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.jsonl", "photos"]
+    again = pupil("label", folder, "--model", "student", "--output", output, "--server", server.address)
+    said = f"Error: {output} is there already; remove it to label anew, or name another file\n"
+    assert (again.returncode, again.stderr) == (1, said)
 
 
 def test_csv_and_standard_output_hold_the_same_rows(server, folder, tmp_path):

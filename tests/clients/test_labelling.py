@@ -6,6 +6,7 @@ import socket
 import tarfile
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -17,7 +18,7 @@ from pyarrow import parquet
 from pupil_client import Client, NotCertified, Unavailable
 from pupil_client.command import main
 from pupil_client.labelling.asking import ModelChanged
-from pupil_client.labelling.job import SHARD_IMAGES, Job, run
+from pupil_client.labelling.job import SHARD_IMAGES, Job, run, threads
 from pupil_client.labelling.ledger import work_folder
 from pupil_client.labelling.promise import Promise
 from pupil_client.labelling.rows import COLUMNS, read_rows
@@ -116,7 +117,7 @@ def test_a_shard_that_is_done_is_not_asked_for_again(make, undisturbed):
     labelled = 0
     with pytest.raises(Stopped):
         run(client, job(), once)
-    done = list(work_folder(job().output).glob("shards/*.jsonl"))
+    done = list(work_folder(job().output).glob("shards/*.json"))
     assert done
     before = {file: file.stat().st_mtime_ns for file in done}
 
@@ -157,8 +158,10 @@ def test_a_server_that_stays_away_ends_the_job_once_patience_does(start, pool, t
 
         model = client.model("teacher")
         job = Job(open_source(pool / "pool.npy"), tmp_path / "labels.jsonl", model, PROMISE, "here", patience=0.3)
+        said = []
         with pytest.raises(Unavailable):
-            run(client, job, kill)
+            run(client, job, kill, partial(threads, say=said.append))
+    assert said == [f"no server at {server.address}; asking again for at most 0 s"]
     assert [path.name for path in tmp_path.glob("labels*")] == ["labels.jsonl.job"]
 
 
@@ -301,7 +304,7 @@ def test_the_accepted_keep_the_certificate_and_those_of_fdr_are_the_servers_own(
 
 def test_what_cannot_be_certified_is_refused_before_any_work(make, tmp_path):
     client, job = make
-    with pytest.raises(NotCertified, match="needs at least"):
+    with pytest.raises(NotCertified, match=r"needs at least .*; precision 0\.\d+ can be promised, with \d+% of the"):
         run(client, job(promise=Promise("pac", 0.9999)), ignore)
     with pytest.raises(NotCertified, match="needs at least"):
         run(client, job(promise=Promise("fdr", 0.9999)), ignore)
@@ -352,8 +355,11 @@ def test_who_labels_is_asked_for(repository, pool, words, said):
 def test_a_job_that_ends_early_says_how_to_go_on(real, pool, tmp_path, toolbox):
     output = tmp_path / "labels.csv"
     words = ["label", str(pool / "pool.npy"), "--model", "teacher", "--precision", "0.9", "--server", real.address]
-    with toolbox.files_no_larger_than(20_000):
+    with toolbox.files_no_larger_than(50_000):
         done = CliRunner().invoke(main, [*words, "--output", str(output)])
     assert done.exit_code == 1
     assert f"what is done lies in {output}.job: the same command goes on from there" in done.stderr
     assert done.stderr.splitlines()[-1].startswith(f"Error: {output}.job")
+    words[1] = str(pool / "photos")
+    refused = CliRunner().invoke(main, [*words, "--output", str(output)])
+    assert refused.stderr.startswith(f"Error: {output}.job: the source has changed")  # and no word of going on

@@ -1,5 +1,6 @@
 """The labelling job on a real Ray cluster of two nodes: whatever happens to them, the bytes of the plain engine."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,8 +19,7 @@ from pupil_client import Client
 from pupil_client.command import main
 from pupil_client.labelling.job import Job, run
 from pupil_client.labelling.ledger import work_folder
-from pupil_client.labelling.node import Labeller, own_server
-from pupil_client.labelling.pictures import Picture
+from pupil_client.labelling.node import own_server
 from pupil_client.labelling.promise import Promise
 from pupil_client.labelling.rows import read_rows
 from pupil_client.labelling.sources import open_source
@@ -221,7 +221,7 @@ def test_a_head_that_is_killed_goes_on_where_it_was(real, cluster, on_nodes, dig
         [sys.executable, "-c", DIES, *map(str, words)], capture_output=True, timeout=60, check=False
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    done = {file: file.stat().st_mtime_ns for file in work_folder(output).glob("shards/*.jsonl")}
+    done = {file: file.stat().st_mtime_ns for file in work_folder(output).glob("shards/*.json")}
     assert len(done) == 2
 
     def still_there(images):
@@ -257,6 +257,24 @@ def test_a_shard_that_is_lost_again_and_again_ends_the_job(real, cluster, on_nod
     assert not killer.is_alive()
 
 
+def test_what_ray_says_of_a_worker_that_died_stays_out_of_the_labels(real, cluster, digits, tmp_path):
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    (tmp_path / "list.txt").write_text(f"{digits / '000.png'}\n{pipe}\n")
+    words = ["label", tmp_path / "list.txt", "--model", "teacher", "--guarantee", "none", "--server", real.address,
+             "--output", "-", "--engine", "ray", "--address", cluster.address]  # fmt: skip
+    command = [sys.executable, "-m", "pupil_client", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        with pipe.open("wb"):  # which waits until the worker reads it
+            cluster.do("kill")
+        with pipe.open("wb") as content:
+            content.write((digits / "001.png").read_bytes())
+        said, told = job.communicate(timeout=60)
+    assert [Path(json.loads(line)["image"]).name for line in said.splitlines()] == ["000.png", "pipe.png"]
+    assert "lost: node 127.0.0.1 (" in told
+    assert "raylet" not in told
+
+
 def test_a_bundle_that_the_nodes_do_not_have_is_told(real, cluster, on_nodes, digits, tmp_path):
     from pupil_client.labelling.cluster import ClusterError
 
@@ -267,15 +285,6 @@ def test_a_bundle_that_the_nodes_do_not_have_is_told(real, cluster, on_nodes, di
     ):
         on_nodes(client, a_job(client, open_source(digits), tmp_path / "labels.jsonl"), reach=missing)
     assert f"{tmp_path}/teacher/1: no bundle.json in it; --local takes" in str(told.value)
-
-
-def test_a_file_that_is_another_here_is_left_to_the_head(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"other")
-    labeller = Labeller(lambda: None, None, PROMISE, 1.0, tmp_path)
-    assert labeller._seen(Picture("a.png", 5, Path("a.png"))).read().data == b"other"
-    assert labeller._seen(Picture("a.png", 6, Path("a.png"))) is None
-    assert labeller._seen(Picture("b.png", 6, Path("b.png"))) is None
-    assert labeller._seen(Picture("b.png", 0, Path("b.png"))) is not None  # the head did not see it either
 
 
 def test_without_ray_the_line_that_installs_it(digits, monkeypatch):

@@ -38,6 +38,19 @@ main(prog_name="pupil")
 """  # it counts how often the process touches its files, and is killed there without a warning
 
 
+ENDS = """
+import os, signal, sys
+
+def ask(event, arguments):
+    if event == "os.rename" and "/shards/" in str(arguments[0]):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+from pupil_client.command import main
+sys.addaudithook(ask)
+main(prog_name="pupil")
+"""  # as it writes a shard
+
+
 class Restarted:
     """A server that can be killed and comes back at the same address."""
 
@@ -99,6 +112,28 @@ def test_killed_at_random_moments_with_a_server_that_restarts_it_ends_in_the_sam
     assert (tmp_path / "wild/labels.parquet").read_bytes() == (tmp_path / "calm/labels.parquet").read_bytes()
     for folder in ("calm", "wild"):
         assert [path.name for path in (tmp_path / folder).iterdir()] == ["labels.parquet"]
+
+
+def test_who_is_asked_to_end_says_how_to_go_on_and_leaves_no_server_behind(toolbox, tmp_path):
+    bundle = toolbox.write_bundle(tmp_path / "repository", "teacher", seed=1)
+    np.save(tmp_path / "pool.npy", toolbox.random_pixels(SHARD_IMAGES, seed=5))
+    (tmp_path / "temporary").mkdir()
+    words = [
+        "label",
+        tmp_path / "pool.npy",
+        "--local",
+        bundle,
+        "--guarantee",
+        "none",
+        "--output",
+        tmp_path / "labels.csv",
+    ]
+    command = [sys.executable, "-c", ENDS, *map(str, words)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    assert done.returncode == 143
+    assert f"what is done lies in {tmp_path / 'labels.csv.job'}: the same command goes on from there" in done.stderr
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_a_pool_of_one_class_is_labelled_like_any_other_once_that_is_allowed(toolbox, real, tmp_path):

@@ -68,7 +68,10 @@ def test_the_accepted_become_class_folders_of_links_or_copies(labels, rows, tmp_
 def test_images_that_are_no_files_are_left_out_and_counted(labels, rows, tmp_path):
     Path(rows[0]["image"]).unlink()
     done = pupil("export", labels, "--to", "folders", "--output", tmp_path / "out")
-    assert done.stderr.startswith("1 rows, 1 left out: they are not files, or no longer there")
+    said = "are not files here: out of tars, tables and arrays pupil labels extract takes them\n"
+    assert done.stderr == f"1 rows, 1 left out: they {said}"
+    queue = pupil("export", labels, "--to", "label-studio", "--only", "all", "--output", tmp_path / "review.json")
+    assert queue.stderr == f"5 rows; 1 of the images {said}"
 
 
 def test_a_class_that_is_no_folder_is_refused_and_nothing_is_left(labels, rows, tmp_path):

@@ -90,6 +90,10 @@ def test_the_command_says_who_answered(real, toolbox, pixels, tmp_path):
     for limit, who in (("0.02", "teacher"), ("0.97", "student")):
         assert CliRunner().invoke(main, [*asked, limit]).stdout.endswith(f" ({who})\n")
         assert json.loads(CliRunner().invoke(main, [*asked, limit, "--json"]).stdout)["route"] == who
+    alone = CliRunner().invoke(main, [*asked, "0.02", "--teacher", "nobody", "--student-alone"])
+    assert alone.stdout.endswith(" (student, no promise: its teacher is not loaded)\n")
+    assert alone.stderr == "1 of 1 images carry no promise: the student answered alone\n"
+    assert CliRunner().invoke(main, [*asked[:-1], "--student-alone"]).exit_code == 2
     refused = CliRunner().invoke(main, [*asked, "0.001"])
     assert refused.exit_code == 1
     assert "at least 2995 calibration images" in refused.stderr

@@ -21,6 +21,7 @@ def gateway(tmp_path_factory, toolbox) -> Iterator:
     toolbox.write_bundle(folder, "teacher", seed=1)
     toolbox.write_bundle(folder, "student", seed=2, teacher="teacher")
     toolbox.write_bundle(folder, "student", 2, seed=3)
+    toolbox.write_bundle(folder, "lone", seed=2, teacher="nobody")
     (folder / "student/aliases.json").write_text('{"stable": 1}')
     with toolbox.run_server(folder, "--http-gateway", "--max-message-mb", "1") as running:
         yield running
@@ -72,6 +73,13 @@ def test_a_cascade_leaves_what_the_student_is_not_sure_of_to_its_teacher(gateway
     for limit, route in ((0.02, "ROUTE_TEACHER"), (0.97, "ROUTE_STUDENT")):  # the pair agrees on a twelfth
         _, _, answer = post(gateway.http, f"{CLASSIFY}?cascade={limit}&version=1", body)
         assert answer["routes"] == [route]
+    lone = "/v1/models/lone:classify?cascade=0.97"
+    assert "not loaded" in post(gateway.http, lone, body)[2]["error"]["message"]
+    _, _, answer = post(gateway.http, f"{lone}&student_alone=true", body)
+    assert answer["routes"] == ["ROUTE_STUDENT_UNAVAILABLE"]
+    assert "certificate" not in answer
+    _, _, answer = post(gateway.http, f"{CLASSIFY}?cascade=0.97&version=1&goal=worse", body)
+    assert answer["certificate"]["goal"] == "CASCADE_GOAL_WORSE"
 
 
 def test_version_and_alias_choose_who_answers(gateway, toolbox) -> None:
@@ -124,6 +132,9 @@ def test_curl_sends_a_file_and_a_form(gateway, toolbox, tmp_path: Path) -> None:
         (CLASSIFY, b"--x\r\n\r\n\r\n" * 2000 + b"--x--", form()[1], 400, "no last boundary within 1,024 parts"),
         (f"{CLASSIFY}?topk=3", b"x", PNG, 400, "query: 'topk' is not known; known: top_k, version, alias, cascade"),
         (f"{CLASSIFY}?cascade=a", b"x", PNG, 400, "query: cascade=a; a number between 0 and 1 is wanted"),
+        (f"{CLASSIFY}?cascade=0.1&goal=cheap", b"x", PNG, 400, "goal=cheap; one of disagreement, worse, accuracy"),
+        (f"{CLASSIFY}?cascade=0.1&student_alone=1", b"x", PNG, 400, "student_alone=1; true or false is wanted"),
+        (f"{CLASSIFY}?goal=worse", b"x", PNG, 400, "query: goal without cascade=LIMIT"),
         (f"{CLASSIFY}?top_k=-1", b"x", PNG, 400, "top_k=-1; a whole number is wanted"),
         (f"{CLASSIFY}?top_k", b"x", PNG, 400, "query: not understood"),
         (f"{CLASSIFY}?version=1&alias=a", b"x", PNG, 400, "one of version and alias"),

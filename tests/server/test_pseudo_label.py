@@ -1,4 +1,5 @@
 import json
+import math
 import queue
 from concurrent.futures import ThreadPoolExecutor
 
@@ -45,6 +46,18 @@ def test_labels_above_the_certified_threshold_are_accepted_and_the_rest_abstaine
     assert np.array([label.prediction.scores for label in labels]) == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_confidence_a_hair_below_the_threshold_is_not_accepted(stubs, toolbox) -> None:
+    image = encoded(toolbox, toolbox.random_pixels(1, seed=21))
+
+    def label(threshold: float) -> pb.PseudoLabel:
+        plan = pb.LabelPlan(model=STUDENT, guarantee=pb.GUARANTEE_FIXED, threshold=threshold)
+        return ask(stubs, plan, image)[0].labels[0]
+
+    confidence = label(0.0).prediction.top[0].score
+    assert label(confidence).accepted
+    assert not label(math.nextafter(confidence, 1)).accepted  # far less than a step of the scores, which are float32
+
+
 def test_a_promise_that_cannot_be_kept_is_refused_with_what_it_would_take(stubs, toolbox) -> None:
     plan = pb.LabelPlan(model=STUDENT, precision=0.999, delta=0.05)
     code, details = refused(stubs, pb.PseudoLabelRequest(plan=plan))
@@ -64,7 +77,8 @@ def test_a_bundle_without_calibration_certifies_nothing_but_labels_at_a_fixed_th
         code, details = refused(stubs, pb.PseudoLabelRequest(plan=pb.LabelPlan(model=STUDENT)))
         assert (code, details) == (
             grpc.StatusCode.FAILED_PRECONDITION,
-            "student/1 was exported without a calibration set; nothing can be certified",
+            "student/1 was exported without a calibration set; label a random sample of the pool by hand and make a "
+            "certificate from it: pupil certify",
         )
         plan = pb.LabelPlan(model=STUDENT, guarantee=pb.GUARANTEE_FIXED, threshold=0.3)
         (response,) = ask(stubs, plan, encoded(toolbox, pixels))

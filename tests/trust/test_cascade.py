@@ -16,6 +16,7 @@ from pupil_trust import (
     losses_of,
     needed_images,
     p_value,
+    pair_name,
     setbacks,
     wrong_answers,
 )
@@ -134,3 +135,9 @@ def test_what_is_missing_is_what_the_table_of_needed_images_says(limit: float) -
     needed = needed_images(1 - limit, 0.05)
     with pytest.raises(NotCertifiable, match=f"at least {needed} "):
         certified(np.ones(10), disagreements(np.ones(10, dtype=bool)), limit=limit, delta=0.05)
+
+
+def test_the_answers_of_a_pair_are_named_by_both_graphs_and_their_order() -> None:
+    # printf 'aa:fp32 bb:int8' | sha256sum
+    assert pair_name("aa:fp32", "bb:int8") == "e07acac69860a88b5f1020e92afabdeb"
+    assert pair_name("bb:int8", "aa:fp32") != pair_name("aa:fp32", "bb:int8")

@@ -14,6 +14,7 @@ from pupil_trust.cascade import (
     cascade_curve,
     disagreements,
     losses_of,
+    pair_name,
     setbacks,
     wrong_answers,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "no_certificate",
     "p_value",
     "pac_certificate",
+    "pair_name",
     "per_class_certificates",
     "pool_grid",
     "prior_shift",

@@ -5,6 +5,7 @@ most a share `limit` of the traffic is lost. It takes images from the traffic th
 """
 
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -18,6 +19,11 @@ Goal = Literal["accuracy", "worse", "disagreement"]
 DEFER_ALL = 2.0  # a threshold that no confidence reaches
 FINE = np.array([DEFER_ALL, *(1 / (1 + np.exp(-np.arange(14, -5, -0.02)))), 0.0])  # even steps of log odds
 COARSE = np.array([*FINE[:-1:25], 0.0])
+
+
+def pair_name(student: str, teacher: str) -> str:
+    """What the file is called that holds the answers of just these two graphs, by what identifies each of them."""
+    return sha256(f"{student} {teacher}".encode()).hexdigest()[:32]
 
 
 class Losses(NamedTuple):

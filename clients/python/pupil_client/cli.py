@@ -15,6 +15,11 @@ from pupil_client.watch_view import show_watch
 if TYPE_CHECKING:
     from pupil_client import Client, ModelInfo, Prediction
 
+ROUTES = {  # of a cascade in words, where they say more
+    "student_overloaded": "student, no promise: its teacher is overloaded",
+    "student_late": "student, no promise: its teacher would be late",
+    "student_unavailable": "student, no promise: its teacher is not loaded",
+}
 MODEL_HELP = "Name, name/version or name@alias."
 Decorated = Callable[..., Any]
 
@@ -70,6 +75,7 @@ def _identity(option: str, name: str, kind: Any, text: str, **more: Any) -> Deco
 )
 @click.option("--goal", default="disagreement", show_default=True, help="Lost means: disagreement, worse, accuracy.")
 @click.option("--teacher", help=f"{MODEL_HELP}  [default: the one that MODEL's bundle names]")
+@click.option("--student-alone", is_flag=True, help="Where the teacher is not loaded MODEL answers, without a promise.")
 @AS_JSON
 @asks_a_server
 def classify(
@@ -79,19 +85,22 @@ def classify(
     limit: float | None,
     goal: str,
     teacher: str | None,
+    student_alone: bool,
     as_json: bool,
     server: str,
     timeout: float,
     tls_ca: Path | None,
 ) -> None:
-    """The best classes of each IMAGE.
+    """The best classes of each IMAGE, in a cascade with who answered.
 
     An image that fails is named on standard error, the others are answered; then the exit code is 1.
     """
     from pupil_client import Cascade, PupilError
 
-    failed = 0
-    how = Cascade(limit=limit, goal=goal, teacher=teacher) if limit else None
+    if student_alone and not limit:
+        raise click.UsageError("--student-alone is about a cascade; give --cascade SHARE too")
+    failed = unpromised = 0
+    how = Cascade(limit=limit, goal=goal, teacher=teacher, student_alone=student_alone) if limit else None
     with connected(server, timeout, tls_ca) as client:
         answers = client.classify_stream(images, model=model, top_k=top_k, cascade=how)
         for path, found in zip(images, answers, strict=True):
@@ -99,8 +108,11 @@ def classify(
                 failed += 1
                 click.echo(f"{path}: {found}", err=True)
             else:
-                by = f" ({found.route.replace('_', ', ')})" if found.route else ""
+                unpromised += found.route not in ("", "student", "teacher")
+                by = f" ({ROUTES.get(found.route, found.route)})" if found.route else ""
                 click.echo(_json_line(path, found) if as_json else f"{path}: {_ranking(found)}{by}")
+    if unpromised:
+        click.echo(f"{unpromised} of {len(images)} images carry no promise: the student answered alone", err=True)
     if failed:
         raise click.ClickException(f"{failed} of {len(images)} images failed")
 

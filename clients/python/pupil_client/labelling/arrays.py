@@ -114,14 +114,15 @@ def _source(file: Path, name: str, opened: Open, sizes: Callable[[IO[bytes]], tu
 
 
 def _pictures(name: str, content: IO[bytes], shape: Shape) -> Iterator[Picture]:
+    size, sides = shape.size, shape[1:]
     for number in range(shape.images):
         try:
-            data = content.read(shape.size)
+            data = content.read(size)
         except BROKEN as error:
             raise ValueError(f"{name}: broken or truncated ({error})") from None
-        if len(data) < shape.size:
+        if len(data) < size:
             raise ValueError(f"{name}: truncated, {shape.images:,} pictures are announced, {number:,} are there")
-        yield Picture(f"{name}#{number}", shape.size, RawImage(data, (shape.height, shape.width, shape.channels)))
+        yield Picture(f"{name}#{number}", size, RawImage(data, sides))
 
 
 def _idx_sizes(content: IO[bytes]) -> tuple[int, ...]:

@@ -40,7 +40,14 @@ class Asker:
     """Labels shards; its only state is what the server can take. Used by many threads."""
 
     def __init__(
-        self, client: Client, model: ModelInfo, promise: Promise, *, patience: float, progress: Callable[[int], object]
+        self,
+        client: Client,
+        model: ModelInfo,
+        promise: Promise,
+        *,
+        patience: float,
+        progress: Callable[[int], object],
+        say: Callable[[str], object] = lambda words: None,
     ) -> None:
         self.pace = Pace()
         self.stopped = threading.Event()
@@ -49,6 +56,7 @@ class Asker:
         self._plan = _plan(model, promise)
         self._patience = patience
         self._progress = progress
+        self._say = say
         self._one_at_a_time = threading.Lock()
         self._budget = RetryBudget(RETRIES)
         self._again = threading.Lock()
@@ -71,12 +79,16 @@ class Asker:
 
     def _ask_again(self, pictures: Sequence[Picture], problem: PupilError) -> list[Line]:
         attempts = Attempts(tries=TRIES, timeout=self._patience, budget=self._budget)
+        told = False
         while True:
             self._wait_after(problem, attempts)
             try:
                 return self._measured(pictures)
             except PupilError as another:
                 problem = another
+            if not told and isinstance(problem, Unavailable):
+                self._say(f"{problem}; asking again for at most {attempts.left():.0f} s")
+                told = True
 
     def _measured(self, pictures: Sequence[Picture]) -> list[Line]:
         started = time.monotonic()
@@ -167,6 +179,7 @@ def _line(image: Sent, label: pb.PseudoLabel | None) -> Line:
     if label is None or label.HasField("error"):
         error = label.error.message if label else image.error
         return [name, image.sha256, None, None, False, None, error]
-    best = messages.best_class(label.prediction)
-    scores = array("f", label.prediction.scores).tobytes().hex()  # exact, and ten times faster than as decimals
+    found = label.prediction
+    best = messages.best_class(found)
+    scores = array("f", found.scores).tobytes().hex()  # exact, and ten times faster than as decimals
     return [name, image.sha256, best.label, best.score, label.accepted, scores, None]

@@ -1,7 +1,7 @@
 """A certificate from a person's labels of a sample of the pool: asked of the model, tested, signed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
@@ -13,9 +13,9 @@ from pupil_client.labelling.certified import FORMAT, CertificateFile, signature
 from pupil_client.labelling.learned import refuse_learned, seen_before
 from pupil_client.labelling.ledger import Line
 from pupil_client.labelling.pictures import Picture, Source
-from pupil_client.labelling.promise import Promise
+from pupil_client.labelling.promise import Promise, what_would_do
 from pupil_client.labelling.samples import Labelled
-from pupil_client.results import ModelInfo
+from pupil_client.results import Certificate, ModelInfo
 
 if TYPE_CHECKING:
     from pupil_trust import Calibration
@@ -160,17 +160,28 @@ def _tested(
 def _promised(
     calibration: "Calibration", sample: Sequence[Answered], question: Question, model: ModelInfo
 ) -> tuple[Plain | None, dict[str, Plain] | None, dict[str, str]]:
-    from pupil_trust import fdr_threshold, pac_certificate
+    from pupil_trust import fdr_threshold
 
-    precision, delta, fingerprint = question.precision, question.delta, model.fingerprint
     if question.guarantee == "pac":
-        found = pac_certificate(calibration, precision=precision, delta=delta, fingerprint=fingerprint)
-        return found.to_dict(), None, {}
+        return _pac(calibration, question, model), None, {}
     if question.guarantee == "fdr":
-        fdr_threshold(calibration, [], precision=precision)  # raises where no pool could get anything
+        fdr_threshold(calibration, [], precision=question.precision)  # raises where no pool could get anything
         return None, None, {}
     by_class, missing = _of_each_class(calibration, [each.predicted for each in sample], question, model)
     return None, by_class, missing
+
+
+def _pac(calibration: "Calibration", question: Question, model: ModelInfo) -> Plain:
+    from pupil_trust import NotCertifiable, pac_certificate
+
+    def at(precision: float) -> Certificate:
+        found = pac_certificate(calibration, precision=precision, delta=question.delta, fingerprint=model.fingerprint)
+        return Certificate(**found.to_dict())
+
+    try:
+        return asdict(at(question.precision))
+    except NotCertifiable as error:
+        raise ValueError(f"{error}{what_would_do(question.precision, at)}") from None
 
 
 def _of_each_class(

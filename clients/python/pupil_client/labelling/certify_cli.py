@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pupil_client.cli import MODEL_HELP, asks_a_server
-from pupil_client.labelling.cli import FILE, PATH, answering
+from pupil_client.labelling.cli import FILE, PATH, SHARE, answering
+from pupil_client.labelling.telling import bar, terminable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +25,8 @@ GUARANTEES = ("pac", "per-class", "fdr")
 @click.option("--model", help=f"{MODEL_HELP}  [required without --local]")
 @click.option("--local", type=PATH, help="A bundle (<repository>/<model>/<version>) to ask, without a server.")
 @click.option("--guarantee", default="pac", show_default=True, type=click.Choice(GUARANTEES), help="Kind of promise.")
-@click.option("--precision", default=0.99, show_default=True, help="Share of accepted labels that are right.")
-@click.option("--delta", default=0.05, show_default=True, help="Chance that the promise is broken, but for fdr.")
+@click.option("--precision", default=0.99, show_default=True, type=SHARE, help="Share of the accepted that is right.")
+@click.option("--delta", default=0.05, show_default=True, type=SHARE, help="Chance that it is broken, but for fdr.")
 @click.option("--pool", multiple=True, type=PATH, help="Where the sample is from: the thresholds to test come from it.")
 @click.option("--run", type=PATH, help="Of the model, where its bundle says too little of its images.")
 @click.option("--others", is_flag=True, help="Some images are of no class that the model knows: it is wrong there.")
@@ -55,8 +56,6 @@ def certify(
     """
     if (model is None) == (local is None):
         raise click.UsageError("give either --model or --local")
-    from tqdm import tqdm
-
     from pupil_client.labelling.certify import Question
     from pupil_client.labelling.certify import certify as make
     from pupil_client.labelling.learned import learned_from
@@ -64,14 +63,17 @@ def certify(
     from pupil_client.labelling.shift import require_scipy
     from pupil_client.labelling.sources import open_sources
 
-    with answering(model, local, server, timeout, tls_ca) as (client, name, _):
+    with terminable(), answering(model, local, server, timeout, tls_ca) as (client, name, _):
         require_scipy()
         sample, source = read_sample(labels), open_sources(pool) if pool else None
         question = Question(guarantee, precision, delta, source, learned_from(run) if run else None, others)
-        with tqdm(unit=" images") as bar:
-            found, missing = make(client, client.model(name), sample, question, patience=patience, progress=bar.update)
+        with bar(None) as progress:
+            found, missing = make(client, client.model(name), sample, question, patience=patience, progress=progress)
         found.write(output)
     _tell(found, missing)
+    click.echo(
+        f"to label the pool with it: pupil label SOURCE --certificate {output} --output labels.parquet", err=True
+    )
 
 
 def _tell(found: "CertificateFile", missing: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """`pupil label`, and `pupil labels` for what it wrote."""
 
-import sys
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pupil_client.cli import MODEL_HELP, asks_a_server, connected, reaching, told
+from pupil_client.labelling.telling import bar, say, saying_how_to_go_on, terminable
 
 if TYPE_CHECKING:
     from pupil_client.client import Client
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 GUARANTEES = ("pac", "fdr", "fixed", "none")
 FORMS = ("folders", "label-studio", "fiftyone", "csv", "jsonl", "parquet")
 ONLY = {"folders": "accepted", "label-studio": "abstained"}  # what a form is mostly for
+ONLY_ROWS = click.Choice(("all", "accepted", "abstained"))
 SPLITS = ("train", "validation", "calibration", "test")
+SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 PATH = click.Path(exists=True, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -34,9 +37,9 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--model", help=f"{MODEL_HELP}  [required without --local]")
 @click.option("--local", type=PATH, help="A bundle (<repository>/<model>/<version>) to label with, without a server.")
 @click.option("--guarantee", default="pac", show_default=True, type=click.Choice(GUARANTEES), help="Kind of promise.")
-@click.option("--precision", default=0.99, show_default=True, help="Share of accepted labels that are right.")
-@click.option("--delta", default=0.05, show_default=True, help="Chance that a pac promise is broken.")
-@click.option("--threshold", type=float, help="Least confidence, for --guarantee fixed.")
+@click.option("--precision", default=0.99, show_default=True, type=SHARE, help="Share of the accepted that is right.")
+@click.option("--delta", default=0.05, show_default=True, type=SHARE, help="Chance that a pac promise is broken.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Least confidence, for --guarantee fixed.")
 @click.option("--certificate", type=FILE, help="What pupil certify wrote; its promise takes the place of these.")
 @click.option("--allow-shift", is_flag=True, help="Accept although the images are unlike the calibration images.")
 @click.option("--patience", default=300.0, show_default=True, help="Longest time that the server may be away, seconds.")
@@ -74,45 +77,43 @@ def label(
         raise click.UsageError("give either --model or --local")
     if certificate and _given("guarantee", "precision", "delta", "threshold"):
         raise click.UsageError("the promise stands in the certificate; give the one or the other")
-    from tqdm import tqdm
-
     from pupil_client.labelling.certified import CertificateFile
     from pupil_client.labelling.job import Job, run
     from pupil_client.labelling.promise import Promise
     from pupil_client.labelling.sources import open_sources
-    from pupil_client.labelling.writers import check_format
+    from pupil_client.labelling.writers import STDOUT, check_output
 
+    _refuse_to_begin_anew(output)
     with (
+        terminable(),
         _crew(engine, address, local, server, timeout, tls_ca) as hire,
         answering(model, local, server, timeout, tls_ca) as (client, name, served_by),
     ):
-        check_format(output)
+        check_output(output)
         source, facts = open_sources(sources), client.model(name)
         promise = Promise("none") if certificate else Promise(guarantee, precision, delta, threshold)
         evidence = CertificateFile.read(certificate) if certificate else None
         if evidence:
             evidence.check(facts)
         job = Job(source, output, facts, promise, served_by, patience, evidence, allow_shift)
-        with _saying_how_to_go_on(output), tqdm(total=source.total, unit=" images") as bar:
-            tally = run(client, job, bar.update, hire)
+        with saying_how_to_go_on(output), bar(source.total) as progress:
+            tally = run(client, job, progress, hire)
     click.echo(tally.sentence(), err=True)
+    if tally.abstained and output != STDOUT:
+        queue = f"pupil labels export {output} --to label-studio --output review.json"
+        click.echo(f"the abstentions as a review queue: {queue}", err=True)
+
+
+def _refuse_to_begin_anew(output: Path) -> None:
+    from pupil_client.labelling.ledger import work_folder
+
+    if output.exists() and not work_folder(output).is_dir():
+        raise click.ClickException(f"{output} is there already; remove it to label anew, or name another file")
 
 
 def _given(*options: str) -> bool:
     source = click.get_current_context().get_parameter_source
     return any(source(option) is not click.core.ParameterSource.DEFAULT for option in options)
-
-
-@contextmanager
-def _saying_how_to_go_on(output: Path) -> Iterator[None]:
-    from pupil_client.labelling.ledger import work_folder
-
-    try:
-        yield
-    except BaseException:
-        if work_folder(output).is_dir():
-            click.echo(f"what is done lies in {work_folder(output)}: the same command goes on from there", err=True)
-        raise
 
 
 @contextmanager
@@ -138,20 +139,20 @@ def _crew(
     if engine == "threads":
         from pupil_client.labelling.job import threads
 
-        yield threads
+        yield partial(threads, say=say)
         return
+    # Read once, as Ray is imported: or else it prints on standard output, over many lines, why a node or a worker died.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         from pupil_client.labelling.cluster import Terms, connected
     except ModuleNotFoundError as error:
         raise click.ClickException(f"--engine ray needs {error.name}: pip install 'pupil[ray]'") from None
-    from tqdm import tqdm
-
     from pupil_client.labelling.cluster_crew import ClusterCrew
     from pupil_client.labelling.node import own_server
 
     reach = partial(own_server, local.absolute(), timeout) if local else reaching(server, timeout, tls_ca)
     with told(), connected(address):
-        yield partial(ClusterCrew, Terms(reach, local is not None, partial(tqdm.write, file=sys.stderr)))
+        yield partial(ClusterCrew, Terms(reach, local is not None, say))
 
 
 @click.group(epilog="\b\nExample:\n  pupil labels export labels.parquet --to folders --output accepted/")
@@ -163,7 +164,7 @@ def labels() -> None:
 @click.argument("file", type=FILE)
 @click.option("--to", "form", required=True, type=click.Choice(FORMS), help="The form.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder, or a file.")
-@click.option("--only", type=click.Choice(("all", "accepted", "abstained")),
+@click.option("--only", type=ONLY_ROWS,
               help="Which rows.  [default: accepted into folders, abstained to Label Studio, else all]")  # fmt: skip
 @click.option("--copy", is_flag=True, help="Into folders: copies instead of hard links.")
 @click.option("--prefix", default="", help="To Label Studio: what it puts before a path, /data/local-files/?d= say.")
@@ -187,6 +188,26 @@ def export(file: Path, form: str, output: Path, only: str | None, copy: bool, pr
             done = exports.to_fiftyone(rows, output)
         else:
             done = exports.to_table(rows, output, form)
+    click.echo(done.sentence(), err=True)
+
+
+@labels.command(epilog="\b\nExample:\n  pupil labels extract labels.parquet shards/ --output review/")
+@click.argument("file", type=FILE)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE…", type=PATH)
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder.")
+@click.option("--only", default="abstained", show_default=True, type=ONLY_ROWS, help="Which rows.")
+def extract(file: Path, sources: tuple[Path, ...], output: Path, only: str) -> None:
+    """Writes images that lie in tars, tables or arrays into files of their own, for people and other tools to see.
+
+    FILE is what `pupil label` made of SOURCE; OUTPUT/labels.jsonl has the chosen rows, and can be exported.
+    """
+    from pupil_client.labelling.extract import extract as write
+    from pupil_client.labelling.review import choose
+    from pupil_client.labelling.rows import read_rows
+    from pupil_client.labelling.sources import open_sources
+
+    with told():
+        done = write(choose(read_rows(file), only), open_sources(sources), output)
     click.echo(done.sentence(), err=True)
 
 

@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from pupil_client.errors import PupilError
 from pupil_client.labelling.job import Job
 from pupil_client.labelling.node import Labeller, Reach
 from pupil_client.labelling.pace import MOST_STREAMS
-from pupil_client.labelling.pictures import Picture
+from pupil_client.labelling.pictures import Picture, packed
 
 LOOK_SECONDS = 1.0  # between two looks for nodes
 DOUBT_SECONDS = 30.0  # a node that fell silent is said to live for about as long
@@ -70,8 +69,8 @@ class Worker:
     places: int = 1  # for shards
 
     def label(self, pictures: Sequence[Picture]) -> Answering:
-        """Begins with a shard. It travels as bytes: Ray would take several times as long to pickle its objects."""
-        return self.actor.label.remote(pickle.dumps(pictures))
+        """Begins with a shard."""
+        return self.actor.label.remote(packed(pictures))
 
 
 class Workforce:

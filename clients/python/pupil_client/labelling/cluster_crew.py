@@ -56,7 +56,6 @@ class ClusterCrew:
 
     def label(self, number: int, pictures: Sequence[Picture]) -> None:
         """Begins with a shard once a node has a place. Raises what went wrong with an earlier one."""
-        self._ledger.claim(number)
         self._waiting.append((number, pictures))
         while self._waiting:
             self._step()

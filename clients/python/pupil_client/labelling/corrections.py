@@ -50,8 +50,8 @@ def import_label_studio(file: Path, output: Path, *, split: str) -> Imported:
 def _tasks(file: Path) -> Iterator[Any]:
     try:
         tasks = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{file}: not JSON ({error})") from None
+    except ValueError:
+        raise ValueError(f"{file}: not JSON; export the project from Label Studio in that form") from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) and "data" in task for task in tasks):
         raise ValueError(f"{file}: not a list of tasks; export the project from Label Studio as JSON, not as JSON-MIN")
     return iter(tasks)

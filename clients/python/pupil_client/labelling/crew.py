@@ -50,7 +50,6 @@ class Threads:
         """Begins with a shard once there is a place. Raises what went wrong with an earlier one."""
         while len(self._running) >= self._asker.pace.streams:
             self._settle()
-        self._ledger.claim(number)
         self._running[self._threads.submit(self._label, number, pictures)] = number
 
     def finish(self) -> None:

@@ -3,13 +3,14 @@
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from pupil_client import messages
 from pupil_client.client import Client
+from pupil_client.errors import NotCertified
 from pupil_client.labelling.ledger import Line
-from pupil_client.labelling.promise import Promise, persistent
+from pupil_client.labelling.promise import Promise, persistent, what_would_do
 from pupil_client.labelling.ranking import fdr_certificate
 from pupil_client.results import Certificate, ModelInfo
 from pupil_client.retries import persistently
@@ -94,7 +95,13 @@ def ask_for_evidence(client: Client, model: ModelInfo, promise: Promise, *, pati
     def at(threshold: float) -> Certificate:
         return messages.certificate(ask(Promise("fixed", threshold=min(threshold, 1.0))).certificate)
 
-    first = ask(promise)
+    def lesser(precision: float) -> Certificate:
+        return messages.certificate(ask(replace(promise, precision=precision)).certificate)
+
+    try:
+        first = ask(promise)
+    except NotCertified as error:
+        raise NotCertified(f"{error}{what_would_do(promise.precision, lesser)}") from None
     told = first.calibration
     answers = Answers(tuple(told.confidence), tuple(told.predicted)) if first.HasField("calibration") else None
     return ServerEvidence(promise, messages.certificate(first.certificate), answers, at)

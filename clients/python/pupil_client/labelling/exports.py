@@ -13,19 +13,22 @@ from pupil_client.labelling.whole import whole_file, whole_folder
 from pupil_client.labelling.writers import labels_file
 
 ROWS = 1024  # written at a time
+NO_FILES = "are not files here: out of tars, tables and arrays pupil labels extract takes them"
 
 
 @dataclass
 class Exported:
-    """How many rows went out, and how many could not, with the reason for those."""
+    """How many rows went out, how many could not and why, and of how many nobody can open the image by its name."""
 
     rows: int = 0
     left_out: int = 0
     because: str = ""
+    unseen: int = 0
 
     def sentence(self) -> str:
-        """`583 rows, 2 left out: not files of their own`."""
-        return f"{self.rows:,} rows" + (f", {self.left_out:,} left out: {self.because}" if self.left_out else "")
+        """`583 rows, 2 left out: they have no label`."""
+        told = f"{self.rows:,} rows" + (f", {self.left_out:,} left out: {self.because}" if self.left_out else "")
+        return told + (f"; {self.unseen:,} of the images {NO_FILES}" if self.unseen else "")
 
 
 def to_folders(rows: Iterable[Row], output: Path, *, copy: bool) -> Exported:
@@ -33,7 +36,7 @@ def to_folders(rows: Iterable[Row], output: Path, *, copy: bool) -> Exported:
 
     Raises ValueError for a class that cannot be a folder, OSError.
     """
-    done = Exported(because="they are not files, or no longer there (in a tar, a table or an array, say)")
+    done = Exported(because=f"they {NO_FILES}")
     with whole_folder(output) as folder:
         for row in rows:
             image = Path(row["image"])
@@ -69,7 +72,16 @@ def _put(image: Path, place: Path, *, copy: bool) -> None:
 
 def to_label_studio(rows: Iterable[Row], output: Path, *, prefix: str) -> Exported:
     """Tasks with a prediction each, for a project whose configuration has Choices `label` to an Image `image`."""
-    return _json_list(output, (_task(row, prefix) for row in rows))
+    done = Exported()
+    with whole_file(output) as file:
+        file.write(b"[")
+        for row in rows:
+            task = json.dumps(_task(row, prefix), ensure_ascii=False).encode()
+            file.write((b",\n" if done.rows else b"\n") + task)
+            done.rows += 1
+            done.unseen += not Path(row["image"]).is_file()
+        file.write(b"\n]\n")
+    return done
 
 
 def _task(row: Row, prefix: str) -> Row:
@@ -114,18 +126,7 @@ def to_table(rows: Iterable[Row], output: Path, form: str) -> Exported:
     columns = (*COLUMNS, *(name for name in COMPARISON if some and name in some[0]))
     with labels_file(output, columns) as write:
         while some:
-            write(some)
+            write({name: [row.get(name) for row in some] for name in columns})
             done.rows += len(some)
             some = list(islice(remaining, ROWS))
-    return done
-
-
-def _json_list(output: Path, entries: Iterable[Row]) -> Exported:
-    done = Exported()
-    with whole_file(output) as file:
-        file.write(b"[")
-        for entry in entries:
-            file.write((b",\n" if done.rows else b"\n") + json.dumps(entry, ensure_ascii=False).encode())
-            done.rows += 1
-        file.write(b"\n]\n")
     return done

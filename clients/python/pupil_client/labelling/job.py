@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,12 +12,12 @@ from pupil_client.client import Client
 from pupil_client.labelling.asking import Asker
 from pupil_client.labelling.crew import Crew, Threads
 from pupil_client.labelling.evidence import Answers, Evidence, Verdict, ask_for_evidence
-from pupil_client.labelling.ledger import Ledger, Line, Shard, work_folder
+from pupil_client.labelling.ledger import Ledger, Line, work_folder
 from pupil_client.labelling.pictures import Picture, Source
 from pupil_client.labelling.promise import Promise, Tally
-from pupil_client.labelling.rows import Row
+from pupil_client.labelling.rows import Row, Table
 from pupil_client.labelling.shift import looked_at, require_comparable
-from pupil_client.labelling.writers import STDOUT, labels_file
+from pupil_client.labelling.writers import STDOUT, check_output, labels_file
 from pupil_client.results import ModelInfo
 
 SHARD_IMAGES, SHARD_BYTES = 512, 32 << 20  # a shard is full at the one or the other
@@ -51,7 +52,7 @@ class Job:
             "model": f"{self.model.name}/{self.model.version}",
             "fingerprint": self.model.fingerprint,
             "precision": self.model.precision,
-            "shards": f"{SHARD_IMAGES} images or {SHARD_BYTES} bytes",
+            "shards": f"{SHARD_IMAGES} images or {SHARD_BYTES} bytes, in JSON",
         }
 
 
@@ -59,9 +60,11 @@ Progress = Callable[[int], object]  # told of so many more images that are done
 Hire = Callable[[Client, Job, Ledger, Progress], AbstractContextManager[Crew]]
 
 
-def threads(client: Client, job: Job, ledger: Ledger, progress: Progress) -> Threads:
-    """Whoever labels where nobody else is named."""
-    asker = Asker(client, job.model, job.promise, patience=job.patience, progress=progress)
+def threads(
+    client: Client, job: Job, ledger: Ledger, progress: Progress, say: Callable[[str], object] = lambda words: None
+) -> Threads:
+    """Whoever labels where nobody else is named; `say` is told when the server stays away."""
+    asker = Asker(client, job.model, job.promise, patience=job.patience, progress=progress, say=say)
     return Threads(asker, ledger, job.served_by)
 
 
@@ -71,6 +74,7 @@ def run(client: Client, job: Job, progress: Progress, hire: Hire = threads) -> T
     Raises NotCertified before any work, Withheld after it where the pool is not like the calibration set; PupilError,
     ValueError or OSError at any time, and what is done stays done.
     """
+    check_output(job.output)
     evidence = job.evidence or ask_for_evidence(client, job.model, job.promise, patience=job.patience)
     if job.promises:
         require_comparable(evidence.answers, allowed=job.allow_shift)
@@ -87,8 +91,6 @@ def _ledger(job: Job) -> Iterator[Ledger]:
     """The job's ledger, new or taken up again. Raises ValueError where it belongs to another job."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary, "job") if job.output == STDOUT else work_folder(job.output)
-        if not folder.parent.is_dir():
-            raise ValueError(f"{job.output}: there is no folder {folder.parent}")
         ledger = Ledger(folder)
         try:
             _agree(folder, job, ledger)
@@ -166,26 +168,35 @@ def _decide(job: Job, evidence: Evidence, ledger: Ledger) -> Verdict:
 def _write(job: Job, ledger: Ledger, verdict: Verdict) -> Tally:
     """The output, in the order of the source."""
     tally = Tally(verdict.certificate)
-    about = {
-        "model": job.model.name,
-        "version": job.model.version,
-        "fingerprint": job.model.fingerprint,
-        "precision": job.model.precision,
-    }
+    spelled = cache(verdict.spelled)  # by class
     with labels_file(job.output, aside=ledger.aside) as write:
         for shard in ledger.finished():
-            rows = [_row(line, shard, about, verdict) for line in ledger.read(shard)]
-            for row in rows:
-                tally.count(row)
+            table = _table(ledger.read(shard), job.model, shard.served_by, spelled)
             if shard.number == 0:
-                rows[0]["classes"] = list(job.model.classes)
-            write(rows)
+                table["classes"][0] = list(job.model.classes)
+            tally.count(table)
+            write(table)
     return tally
 
 
-def _row(line: Line, shard: Shard, about: Row, verdict: Verdict) -> Row:
-    row: Row = {**dict(zip(LINE, line, strict=True)), "served_by": shard.served_by, **about}
-    row["scores"] = array("f", bytes.fromhex(row["scores"])).tolist() if row["scores"] else None
-    row["accepted"] = row["error"] is None and row["confidence"] >= verdict.of(row["label"]).threshold
-    row["certificate"] = verdict.spelled(row["label"])
-    return row
+def _table(lines: list[Line], model: ModelInfo, served_by: str, spelled: Callable[[str | None], Row]) -> Table:
+    table = dict(zip(LINE, map(list, zip(*lines, strict=True)), strict=True))
+    certificates = list(map(spelled, table["label"]))
+    same = {
+        "classes": None,
+        "served_by": served_by,
+        "model": model.name,
+        "version": model.version,
+        "fingerprint": model.fingerprint,
+        "precision": model.precision,
+    }
+    return {
+        **table,
+        **{name: [cell] * len(lines) for name, cell in same.items()},
+        "scores": [array("f", bytes.fromhex(each)) if each else None for each in table["scores"]],
+        "accepted": [
+            confidence is not None and confidence >= certificate["threshold"]
+            for confidence, certificate in zip(table["confidence"], certificates, strict=True)
+        ],
+        "certificate": certificates,
+    }

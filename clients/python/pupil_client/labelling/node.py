@@ -1,10 +1,8 @@
 """What works on a node of a cluster: it takes shards and gives lines, and knows nothing of Ray."""
 
-import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +10,7 @@ from pupil_client.client import Client
 from pupil_client.labelling.asking import Asker, ModelChanged
 from pupil_client.labelling.ledger import Line
 from pupil_client.labelling.local import serving
-from pupil_client.labelling.pictures import Picture
+from pupil_client.labelling.pictures import Picture, unpacked
 from pupil_client.labelling.promise import TRIES, Promise
 from pupil_client.results import ModelInfo
 from pupil_client.retries import Attempts, RetryBudget, persistently
@@ -59,10 +57,9 @@ class Labeller:
         self._asker = Asker(client, self._model, self._promise, patience=self._patience, progress=lambda images: None)
         self._held.callback(self._asker.stopped.set)  # before the server goes
 
-    def label(self, pickled: bytes) -> Answer:
-        """Any thread may ask. Raises PupilError once asking the server again is in vain."""
-        pictures: Sequence[Picture] = pickle.loads(pickled)
-        here = [self._seen(picture) for picture in pictures]
+    def label(self, shard: bytes) -> Answer:
+        """The pictures come `packed`; any thread may ask. Raises PupilError once asking the server again is in vain."""
+        here = [self._seen(picture) for picture in unpacked(shard)]
         started = time.monotonic()
         lines = None if None in here else self._asker.label([picture for picture in here if picture])
         quick = time.monotonic() - started < QUICK_SECONDS
@@ -81,4 +78,4 @@ class Labeller:
             size = path.stat().st_size
         except OSError:
             size = 0
-        return replace(picture, content=path) if size == picture.size else None
+        return picture._replace(content=path) if size == picture.size else None

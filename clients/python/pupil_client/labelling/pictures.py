@@ -1,9 +1,11 @@
 """One image of a source, and a source: what it holds is listed at once and read one after the other."""
 
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from pupil_client.connection import MAX_MESSAGE_BYTES
 from pupil_client.images import RawImage
@@ -16,13 +18,12 @@ class Unreadable(Exception):
     """This image cannot be had; the others can."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """An image with its name. A file is opened when it is read; `content` in words is why there is none."""
 
     name: str
     size: int  # bytes
-    content: Path | RawImage | str = field(repr=False)
+    content: Path | RawImage | str
 
     def read(self) -> RawImage:
         """Its bytes. Raises Unreadable."""
@@ -39,9 +40,31 @@ class Picture:
     def in_memory(self) -> "Picture":
         """The same for whoever does not see the file: with its bytes, or why there are none."""
         try:
-            return replace(self, content=self.read())
+            return self._replace(content=self.read())
         except Unreadable as error:
-            return replace(self, content=str(error))
+            return self._replace(content=str(error))
+
+
+def packed(pictures: Iterable[Picture]) -> bytes:
+    """Pictures on their way to another process. Pickled as they are, they would take several times as long."""
+    return pickle.dumps([(name, size, *_plain(content)) for name, size, content in pictures])
+
+
+def unpacked(data: bytes) -> list[Picture]:
+    """The same pictures there."""
+    return [Picture(name, size, _whole(*plain)) for name, size, *plain in pickle.loads(data)]
+
+
+def _plain(content: Path | RawImage | str) -> tuple[Any, ...]:
+    if isinstance(content, RawImage):
+        return content.data, content.shape
+    return (content,) if isinstance(content, str) else (str(content), "file")
+
+
+def _whole(content: Any, kind: Any = "problem") -> Path | RawImage | str:
+    if isinstance(content, bytes):
+        return RawImage(content, kind)
+    return Path(content) if kind == "file" else str(content)
 
 
 def _checked(image: RawImage) -> RawImage:

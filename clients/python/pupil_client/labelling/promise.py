@@ -1,11 +1,14 @@
 """What is asked of the labels, and what came of it in words."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from pupil_client.labelling.rows import Row
+from pupil_client.errors import NotCertified
+from pupil_client.labelling.rows import Table
 from pupil_client.results import Certificate
 from pupil_client.retries import Attempts, RetryBudget
 
+USUAL = (0.99, 0.98, 0.95, 0.9, 0.8)  # precisions that are asked for
 TRIES = 1000  # patience ends them sooner
 ABOVE_ALL = 2.0  # a threshold that no confidence reaches
 
@@ -25,6 +28,18 @@ class Promise:
         return self.guarantee in ("pac", "fdr")
 
 
+def what_would_do(precision: float, certify: Callable[[float], Certificate]) -> str:
+    """`; precision 0.95 can be promised, …`: the best below that `certify` does not refuse, where there is one."""
+    for less in (each for each in USUAL if each < precision):
+        try:
+            found = certify(less)
+        except (NotCertified, ValueError):
+            continue
+        share = f", with {found.coverage:.0%} of the calibration images accepted" if found.coverage else ""
+        return f"; precision {less:g} can be promised{share}"
+    return ""
+
+
 @dataclass(slots=True)
 class Tally:
     """How many labels were accepted, abstained from, and skipped because the image could not be read."""
@@ -34,11 +49,12 @@ class Tally:
     abstained: int = 0
     skipped: int = 0
 
-    def count(self, row: Row) -> None:
-        """One more row."""
-        self.accepted += row["accepted"]
-        self.skipped += row["error"] is not None
-        self.abstained += row["error"] is None and not row["accepted"]
+    def count(self, table: Table) -> None:
+        """So many more rows."""
+        accepted, readable = sum(table["accepted"]), table["error"].count(None)
+        self.accepted += accepted
+        self.abstained += readable - accepted
+        self.skipped += len(table["error"]) - readable
 
     def sentence(self) -> str:
         """`1,797 images: 1,523 accepted at precision ≥ 0.99 with confidence 0.95, 270 abstained, 4 skipped`."""

@@ -9,6 +9,7 @@ from typing import Any
 from pupil_client.labelling.parquet import needs_pyarrow
 
 Row = dict[str, Any]  # one image; its keys are COLUMNS, and COMPARISON where both models were asked
+Table = dict[str, list[Any]]  # many rows, by column; scores may be arrays of float32, too
 
 COLUMNS = (
     *("image", "sha256", "label", "confidence", "accepted", "scores", "classes"),

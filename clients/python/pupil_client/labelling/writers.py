@@ -4,25 +4,34 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pupil_client.labelling.parquet import needs_pyarrow
-from pupil_client.labelling.rows import COLUMNS, COMPARISON, Row
+from pupil_client.labelling.rows import COLUMNS, COMPARISON, Table
 from pupil_client.labelling.whole import whole_file
 
 STDOUT = Path("-")
 GROUP_ROWS = 8192  # of a Parquet file, before a row group is written
-Write = Callable[[Iterable[Row]], None]
+spelled = json.JSONEncoder(
+    ensure_ascii=False, default=list
+).encode  # json.dumps would make such an encoder at each call
+Write = Callable[[Table], None]
 Writer = Callable[[BinaryIO, Sequence[str]], AbstractContextManager[Write]]
 
 
-def check_format(output: Path) -> None:
-    """Raises ValueError where the suffix names no format, or one whose library is missing."""
-    if output != STDOUT and output.suffix not in WRITERS:
+def check_output(output: Path) -> None:
+    """Raises ValueError where the suffix names no format, or one without its library, or the folder is not there."""
+    if output == STDOUT:
+        return
+    if output.suffix not in WRITERS:
         raise ValueError(f"{output}: a labels file ends in {', '.join(WRITERS)}; - is standard output")
+    if not output.parent.is_dir():
+        raise ValueError(f"{output}: there is no folder {output.parent}")
     if output.suffix == ".parquet":
         with needs_pyarrow(output):
             pass
@@ -30,8 +39,11 @@ def check_format(output: Path) -> None:
 
 @contextmanager
 def labels_file(output: Path, columns: Sequence[str] = COLUMNS, *, aside: Path | None = None) -> Iterator[Write]:
-    """A function that writes rows; `-` is JSON Lines on standard output. On leaving, the file is in its place."""
-    check_format(output)
+    """A function that writes rows, with empty cells in columns that they lack; `-` is JSON Lines on standard output.
+
+    On leaving, the file is in its place.
+    """
+    check_output(output)
     if output == STDOUT:
         with _json_lines(sys.stdout.buffer, columns) as write:
             yield write
@@ -43,9 +55,9 @@ def labels_file(output: Path, columns: Sequence[str] = COLUMNS, *, aside: Path |
 
 @contextmanager
 def _json_lines(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
-    def write(rows: Iterable[Row]) -> None:
-        for row in rows:
-            file.write(json.dumps({name: row.get(name) for name in columns}, ensure_ascii=False).encode() + b"\n")
+    def write(table: Table) -> None:
+        for cells in _rows(table, columns):
+            file.write(spelled(dict(zip(columns, cells, strict=True))).encode() + b"\n")
 
     yield write
 
@@ -53,11 +65,11 @@ def _json_lines(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
 @contextmanager
 def _csv(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    table = csv.writer(text)
-    table.writerow(columns)
+    rows = csv.writer(text)
+    rows.writerow(columns)
 
-    def write(rows: Iterable[Row]) -> None:
-        table.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    def write(table: Table) -> None:
+        rows.writerows(map(_cell, cells) for cells in _rows(table, columns))
 
     try:
         yield write
@@ -66,9 +78,14 @@ def _csv(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
         text.detach()  # or else it would close the file
 
 
+def _rows(table: Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    nothing = [None] * len(table["image"])
+    return zip(*(table.get(name, nothing) for name in columns), strict=True)
+
+
 def _cell(value: object) -> object:
-    structured = isinstance(value, bool | list | tuple | dict)
-    return json.dumps(value, ensure_ascii=False) if structured else value
+    structured = isinstance(value, bool | list | tuple | dict | array)
+    return spelled(value) if structured else value
 
 
 @contextmanager
@@ -81,17 +98,43 @@ def _parquet(file: BinaryIO, columns: Sequence[str]) -> Iterator[Write]:
     waiting: list[Any] = []  # batches, until they are worth a row group
 
     def flush() -> None:
-        table.write_table(pyarrow.Table.from_batches(waiting, schema))
+        parts.write_table(pyarrow.Table.from_batches(waiting, schema))
         waiting.clear()
 
-    def write(rows: Iterable[Row]) -> None:
-        waiting.append(pyarrow.RecordBatch.from_pylist(list(rows), schema=schema))
+    def write(table: Table) -> None:
+        nothing = [None] * len(table["image"])
+        arrays = [_array(table.get(name, nothing), types[name]) for name in columns]
+        waiting.append(pyarrow.RecordBatch.from_arrays(arrays, schema=schema))
         if sum(batch.num_rows for batch in waiting) >= GROUP_ROWS:
             flush()
 
-    with parquet.ParquetWriter(file, schema, compression="zstd") as table:
+    with parquet.ParquetWriter(file, schema, compression="zstd") as parts:
         yield write
         flush()
+
+
+def _array(cells: Sequence[Any], kind: Any) -> Any:
+    """An Arrow array; of a cell that is the same object in many rows, as a certificate is, it converts one."""
+    import pyarrow
+
+    if kind == pyarrow.list_(pyarrow.float32()):
+        return _float_lists(cells)
+    if not pyarrow.types.is_struct(kind):
+        return pyarrow.array(cells, kind)
+    each = {id(cell): cell for cell in cells}
+    places = {name: place for place, name in enumerate(each)}
+    return pyarrow.array(list(each.values()), kind).take(pyarrow.array([places[id(cell)] for cell in cells]))
+
+
+def _float_lists(cells: Sequence[Any]) -> Any:
+    """The same bytes again, where they are an array of float32: of a thousand classes each number would cost."""
+    import pyarrow
+
+    ends = accumulate(len(cell or ()) for cell in cells)
+    offsets = [None if cell is None else start for cell, start in zip(cells, chain([0], ends), strict=False)]
+    data = b"".join(array("f", cell).tobytes() for cell in cells if cell)
+    numbers = pyarrow.Array.from_buffers(pyarrow.float32(), len(data) // 4, [None, pyarrow.py_buffer(data)])
+    return pyarrow.ListArray.from_arrays(pyarrow.array([*offsets, len(data) // 4], pyarrow.int32()), numbers)
 
 
 def _arrow_types() -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""Images out of a tar and an array, seen through Pillow."""
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from pupil_client.command import main
+
+CLASSES = ["cat", "dog"]
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), np.uint8)
+SURE = (0.95, 0.6, 0.7)  # of each image's best class
+
+
+def pupil(*arguments):
+    return CliRunner().invoke(main, ["labels", *map(str, arguments)], prog_name="pupil", catch_exceptions=False)
+
+
+def row(image, sure, **changes):
+    about = {"image": image, "sha256": "", "label": "cat", "confidence": sure, "accepted": sure > 0.9,
+             "scores": [sure, 1 - sure], "classes": None, "error": None}  # fmt: skip
+    return {**about, **changes}
+
+
+@pytest.fixture
+def sources(tmp_path):
+    np.save(tmp_path / "pool.npy", PIXELS)
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for number, pixels in enumerate(PIXELS):
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "BMP")
+            member = tarfile.TarInfo(f"{number}.jpg")  # a name that lies
+            member.size = file.tell()
+            file.seek(0)
+            tar.addfile(member, file)
+    return [tmp_path / "pool.npy", tmp_path / "shard.tar"]
+
+
+@pytest.fixture
+def labels(sources, tmp_path):
+    """A row an image, the first of which names the classes, and one of an image that is nowhere."""
+    array, tar = sources
+    rows = [row(f"{array}#{number}", sure) for number, sure in enumerate(SURE)]
+    rows += [row(f"{tar}/{number}.jpg", sure - 0.01) for number, sure in enumerate(SURE)]
+    rows += [row(f"{tar}/9.jpg", 0.5)]
+    rows[0]["classes"] = CLASSES
+    file = tmp_path / "labels.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    return file
+
+
+def test_the_doubtful_become_files_with_the_same_pixels_the_most_doubtful_first(labels, sources, tmp_path):
+    done = pupil("extract", labels, *sources, "--output", tmp_path / "review")
+    assert (done.exit_code, done.stderr) == (
+        0,
+        "4 images, 1 rows left out: not in these sources, or not readable\n",
+    )
+    rows = [json.loads(line) for line in (tmp_path / "review/labels.jsonl").read_text().splitlines()]
+    assert [each["confidence"] for each in rows] == [0.59, 0.6, 0.69, 0.7]
+    assert [Path(each["image"]).suffix for each in rows] == [".bmp", ".png", ".bmp", ".png"]
+    for each, number in zip(rows, (1, 1, 2, 2), strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(each["image"])), PIXELS[number])
+        assert each["sha256"] == hashlib.sha256(Path(each["image"]).read_bytes()).hexdigest()
+    assert [each["classes"] for each in rows] == [CLASSES, None, None, None]
+
+
+def test_what_was_extracted_is_exported_like_files(labels, sources, tmp_path):
+    assert pupil("extract", labels, *sources, "--only", "accepted", "--output", tmp_path / "sure").exit_code == 0
+    done = pupil("export", tmp_path / "sure/labels.jsonl", "--to", "folders", "--output", tmp_path / "out")
+    assert done.stderr == "2 rows\n"
+    assert sorted(file.suffix for file in (tmp_path / "out/cat").iterdir()) == [".bmp", ".png"]
+
+
+def test_other_sources_than_those_that_were_labelled_are_refused_and_leave_nothing(labels, tmp_path):
+    np.save(tmp_path / "other.npy", PIXELS)
+    done = pupil("extract", labels, tmp_path / "other.npy", "--output", tmp_path / "review")
+    assert done.exit_code == 1
+    assert done.stderr == "Error: no row is about an image of these sources; name those that were labelled\n"
+    assert not list(tmp_path.glob("*review*"))
