@@ -67,7 +67,7 @@ class StreamCall(ServerCall):
             self._door.held.bytes -= size
 
     def _grant(self) -> None:
-        if self._ungranted and not self._ended:
+        if self._ungranted and not self._ended and not self._closed:  # then the session may be freed
             self._door.session.grant(self._number, self._ungranted)
             self._door.flush_soon()
         self._ungranted = 0
