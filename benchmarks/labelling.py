@@ -2,7 +2,8 @@
 
 python benchmarks/labelling.py photos/ --bundle repository/teacher/1
 
-Prints the images a second of both and their ratio, turn by turn. The job also hashes, writes and keeps its ledger.
+Prints the images a second and the CPU of both and their ratios, turn by turn. The job also hashes, writes and keeps its
+ledger.
 
 python benchmarks/labelling.py photos/ --bundle repository/teacher/1 --ray
 

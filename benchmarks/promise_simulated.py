@@ -3,7 +3,7 @@
 python benchmarks/promise_simulated.py [--draws 2000] [--delta 0.1]
 
 A label is right with a chance drawn from Beta(4, 0.645), and confidence is any rising function of that chance: 13.9 %
-are wrong. Each draw is a calibration set, under FDR with a pool of 1,000 images. Prints the table of docs/labels.md.
+are wrong. Each draw is a calibration set, under FDR with a pool of 1,000 images. Prints the figures of docs/labels.md.
 """
 
 import argparse

@@ -112,6 +112,7 @@ def test_a_certificate_of_ones_own_sample_is_that_of_the_models_answers_and_deci
     assert [found[name] for name in ("guarantee", "calibration", "accepted", "wrong", "p_value")] == [
         "pac", IMAGES, wanted.accepted, wanted.wrong, wanted.p_value]  # fmt: skip
     assert f"{IMAGES} labelled images, {len(WRONG)} of them wrong" in done.stderr
+    assert done.stderr.endswith(f"pupil label SOURCE --model teacher --certificate {file} --output labels.parquet\n")
 
     done, output = label("--certificate", file)
     assert done.exit_code == 0, done.stderr

@@ -9,6 +9,7 @@ from pupil_server.errors import Code, ProtocolViolation
 
 PREFIX = struct.Struct(">BI")  # 1 for a compressed body, and the body's length
 GZIP = 16 + zlib.MAX_WBITS
+SMALL = 256  # bytes; each of fewer by itself would take several times their memory
 
 
 class Message(NamedTuple):
@@ -27,7 +28,7 @@ def whole_message(chunk: bytes, max_bytes: int) -> Message | None:
 
 
 class MessageReader:
-    """Turns chunks into messages. Each byte is copied once, when its message is whole."""
+    """Turns chunks into messages. Each byte is copied once, when its message is whole; small chunks gather before."""
 
     _prefix = b""
     _length = -1  # of the body that is being read; unknown while the prefix is
@@ -35,7 +36,7 @@ class MessageReader:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._parts: list[bytes | memoryview] = []
+        self._parts: list[bytes | bytearray | memoryview] = []
 
     @property
     def inside(self) -> bool:
@@ -45,8 +46,7 @@ class MessageReader:
     def feed(self, chunk: bytes) -> Sequence[Message]:
         """The messages that `chunk` completes. Raises ProtocolViolation for an impossible prefix."""
         if len(chunk) < self._missing:  # the middle of a large message
-            self._parts.append(chunk)
-            self._missing -= len(chunk)
+            self._keep(chunk)
             return ()
         if not self._prefix and (message := whole_message(chunk, self._max_bytes)):
             return [message]
@@ -61,13 +61,21 @@ class MessageReader:
                     return messages
                 self._length = self._missing = self._checked_length()
             part = view[: self._missing]
-            self._parts.append(part)
-            self._missing -= len(part)
+            self._keep(part)
             view = view[len(part) :]
             if self._missing:
                 return messages
             messages.append(Message(self._prefix[0] == 1, b"".join(self._parts)))
             self._prefix, self._length, self._parts = b"", -1, []
+
+    def _keep(self, part: bytes | memoryview) -> None:
+        self._missing -= len(part)
+        if len(part) >= SMALL:
+            self._parts.append(part)
+        elif self._parts and isinstance(last := self._parts[-1], bytearray):
+            last += part
+        else:
+            self._parts.append(bytearray(part))
 
     def _checked_length(self) -> int:
         flag, length = PREFIX.unpack(self._prefix)

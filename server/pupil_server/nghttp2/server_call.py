@@ -68,7 +68,7 @@ class ServerCall(ABC):
     _left: asyncio.Event | None = None  # of many answers: the reader has taken some of them
     _waiting = 0  # bytes in `_out`
     _held = 0
-    _responded = _finished = False
+    _responded = _finished = _closed = False
     _task: EagerTask | None = None
     _failed: Block | None = None
 
@@ -113,8 +113,10 @@ class ServerCall(ABC):
         return body
 
     def _hold(self, size: int) -> None:
-        self._door.held.add(size)
-        self._held += size
+        """Counts what came. Of a closed call all is let go, though who reads it may take another message first."""
+        if not self._closed:
+            self._door.held.add(size)
+            self._held += size
 
     # What goes out
 
@@ -188,9 +190,8 @@ class ServerCall(ABC):
 
     def closed(self) -> None:
         """Nobody listens any more."""
-        self._finished = True
+        self._finished = self._closed = True
         self._door.held.bytes -= self._held
-        self._held = 0
         if self._task and not self._task.done():
             self._task.cancel()
 

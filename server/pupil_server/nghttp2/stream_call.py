@@ -62,11 +62,12 @@ class StreamCall(ServerCall):
             self._let_go(PREFIX.size + len(message.body) + (len(body) if message.compressed else 0))
 
     def _let_go(self, size: int) -> None:
-        self._held -= size
-        self._door.held.bytes -= size
+        if not self._closed:
+            self._held -= size
+            self._door.held.bytes -= size
 
     def _grant(self) -> None:
-        if self._ungranted and not self._ended:
+        if self._ungranted and not self._ended and not self._closed:  # then the session may be freed
             self._door.session.grant(self._number, self._ungranted)
             self._door.flush_soon()
         self._ungranted = 0

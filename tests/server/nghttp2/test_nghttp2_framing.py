@@ -1,6 +1,7 @@
 import gzip
 import itertools
 import struct
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,21 @@ def test_however_the_bytes_are_split_the_same_messages_come_out(bodies: list[byt
     assert [message.body for message in found] == bodies
     assert not any(message.compressed for message in found)
     assert not reader.inside
+
+
+def test_a_message_in_tiny_chunks_takes_little_more_memory_than_its_bytes() -> None:
+    body = bytes(range(250)) * 400
+    reader = MessageReader(len(body))
+    reader.feed(framed(body)[:5])
+    tracemalloc.start()
+    try:
+        for first in range(0, len(body) - 2, 2):
+            reader.feed(body[first : first + 2])
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < 2 * len(body)
+    assert reader.feed(body[-2:])[0].body == body
 
 
 def test_a_message_too_large_is_refused_on_its_first_five_bytes() -> None:

@@ -71,9 +71,9 @@ def certify(
             found, missing = make(client, client.model(name), sample, question, patience=patience, progress=progress)
         found.write(output)
     _tell(found, missing)
-    click.echo(
-        f"to label the pool with it: pupil label SOURCE --certificate {output} --output labels.parquet", err=True
-    )
+    by = f"--model {model}" if model else f"--local {local}"
+    how = f"pupil label SOURCE {by} --certificate {output} --output labels.parquet"
+    click.echo(f"to label the pool with it: {how}", err=True)
 
 
 def _tell(found: "CertificateFile", missing: dict[str, str]) -> None:

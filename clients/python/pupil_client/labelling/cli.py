@@ -83,13 +83,14 @@ def label(
     from pupil_client.labelling.sources import open_sources
     from pupil_client.labelling.writers import STDOUT, check_output
 
+    with told():
+        check_output(output)
     _refuse_to_begin_anew(output)
     with (
         terminable(),
         _crew(engine, address, local, server, timeout, tls_ca) as hire,
         answering(model, local, server, timeout, tls_ca) as (client, name, served_by),
     ):
-        check_output(output)
         source, facts = open_sources(sources), client.model(name)
         promise = Promise("none") if certificate else Promise(guarantee, precision, delta, threshold)
         evidence = CertificateFile.read(certificate) if certificate else None

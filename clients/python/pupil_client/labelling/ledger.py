@@ -79,7 +79,7 @@ class Ledger:
             lines: list[Line] = json.loads(file.read_bytes())
             if len(lines) == shard.images:
                 return lines
-        except json.JSONDecodeError:
+        except ValueError:  # no JSON, or no text at all
             pass
         raise ValueError(f"{file}: not the {shard.images} images that were written; remove {self._folder}")
 

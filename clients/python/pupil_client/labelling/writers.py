@@ -17,9 +17,7 @@ from pupil_client.labelling.whole import whole_file
 
 STDOUT = Path("-")
 GROUP_ROWS = 8192  # of a Parquet file, before a row group is written
-spelled = json.JSONEncoder(
-    ensure_ascii=False, default=list
-).encode  # json.dumps would make such an encoder at each call
+spelled = json.JSONEncoder(ensure_ascii=False, default=list).encode  # json.dumps would make one at each call
 Write = Callable[[Table], None]
 Writer = Callable[[BinaryIO, Sequence[str]], AbstractContextManager[Write]]
 

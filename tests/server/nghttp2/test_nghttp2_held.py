@@ -1,0 +1,53 @@
+"""Whoever reads a stream may lag behind its end: what it held is let go once, and its session left alone."""
+
+import asyncio
+import gzip
+import time
+from types import SimpleNamespace
+
+from pupil_server.call import Call
+from pupil_server.nghttp2.framing import PREFIX, framed
+from pupil_server.nghttp2.limits import Limits
+from pupil_server.nghttp2.server_call import Held
+from pupil_server.nghttp2.stream_call import StreamCall
+
+
+def opened(*, packed: bool = False) -> tuple[StreamCall, Held, list[int]]:
+    """A stream on a connection that sends nothing, and how many bytes more were asked for each time."""
+    held, asked = Held(10_000), list[int]()
+    session = SimpleNamespace(grant=lambda stream, size: asked.append(size))
+    quiet = {"begin_soon": lambda call: None, "flush_soon": lambda: None}
+    door = SimpleNamespace(limits=Limits(), held=held, session=session, **quiet)
+    call = Call("test.Echo/Talk", time.monotonic() + 60)
+    stream = StreamCall(door, 1, None, call, since=time.monotonic(), packed=packed)  # type: ignore[arg-type]
+    return stream, held, asked
+
+
+def test_a_message_that_is_taken_after_the_stream_has_ended_is_not_let_go_twice_nor_is_more_asked_for() -> None:
+    async def story() -> None:
+        call, held, asked = opened()
+        call.received(framed(b"one") + framed(b"two"))
+        requests = call._requests()
+        assert await anext(requests) == b"one"
+        assert held.bytes == 2 * (PREFIX.size + 3)
+        call.closed()
+        assert await anext(requests) == b"two"
+        assert held.bytes == 0
+        assert not asked  # of a session that may be freed
+
+    asyncio.run(story())
+
+
+def test_a_message_that_is_unpacked_while_the_stream_ends_is_not_held_for_ever() -> None:
+    async def story() -> None:
+        call, held, _ = opened(packed=True)
+        body = gzip.compress(b"one")
+        call.received(PREFIX.pack(1, len(body)) + body)
+        async with held.unpacking:
+            request = asyncio.ensure_future(anext(call._requests()))
+            await asyncio.sleep(0)
+            call.closed()
+        assert await request == b"one"
+        assert held.bytes == 0
+
+    asyncio.run(story())
