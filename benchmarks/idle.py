@@ -7,28 +7,18 @@ CPU time of all the server's processes over a minute, as a share of one core; wh
 
 import argparse
 import contextlib
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from serving import cpu_seconds, running
+from cpu_time import cpu_of_all
+from serving import running
 
 KINDS = {
     "nghttp2": ("--front", "nghttp2"),
     "grpcio": ("--front", "grpcio"),
     "nghttp2, two workers": ("--front", "nghttp2", "--workers", "2"),
 }
-
-
-def processes(pid: int) -> list[int]:
-    """A process and those that it started."""
-    told = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout
-    return [pid, *(grandchild for child in told.split() for grandchild in processes(int(child)))]
-
-
-def cpu_of_all(pid: int) -> float:
-    return sum(map(cpu_seconds, processes(pid)))
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from cpu_time import cpu_of_all
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
@@ -68,16 +69,9 @@ def barest(source: Path, bundle_folder: Path) -> int:
 
 def measured(work: Callable[[], int]) -> Measured:
     """What it took, here and in the processes that were started from here."""
-    cpu, start = cpu_of_all(), time.perf_counter()
+    cpu, start = cpu_of_all(os.getpid()), time.perf_counter()
     images = work()
-    return images / (time.perf_counter() - start), (cpu_of_all() - cpu) / images * 1000
-
-
-def cpu_of_all() -> float:
-    """By the clock of each process, numbered as Linux numbers them."""
-    ours = os.getpid()
-    children = Path(f"/proc/self/task/{ours}/children").read_text().split()
-    return sum(time.clock_gettime((~pid << 3) | 2) for pid in (ours, *map(int, children)))
+    return images / (time.perf_counter() - start), (cpu_of_all(os.getpid()) - cpu) / images * 1000
 
 
 @contextmanager

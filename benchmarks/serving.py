@@ -20,13 +20,13 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import grpc
 import numpy as np
+from cpu_time import cpu_seconds
 from google.protobuf.message import Message
 from serving_alone import Timed, decodes, runs
 from serving_models import LARGE, SMALL, bundle
@@ -117,11 +117,6 @@ def peer(told: str) -> tuple[str, Server]:
     name, _, place = told.partition("=")
     address, _, pid = place.partition(",")
     return name, Server(address, int(pid or 0))
-
-
-def cpu_seconds(pid: int) -> float:
-    """What a process has had so far, to the nanosecond: its clock, numbered as Linux numbers them."""
-    return time.clock_gettime((~pid << 3) | 2) if pid else float("nan")
 
 
 def h2load(

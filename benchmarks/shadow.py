@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 import grpc
 import numpy as np
-from serving import Server, classify, cpu_seconds, running
+from cpu_time import cpu_seconds
+from serving import Server, classify, running
 from serving_models import MEDIUM, bundle
 from serving_nets import plain
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from idle import cpu_of_all
+from cpu_time import cpu_of_all
 from serving import CLASSIFY, Server, classify, h2load, on_core, running
 
 from pupil_proto.v1 import inference_pb2 as pb
