@@ -10,6 +10,8 @@ from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.nghttp2.framing import PREFIX, Message, MessageReader
 from pupil_server.nghttp2.server_call import Door, ServerCall
 
+BESIDE = 100  # bytes that a message takes in memory beside its own: an empty one is five on the wire
+
 
 class StreamCall(ServerCall):
     _arrived: asyncio.Event | None = None  # another message, or the end of them
@@ -23,7 +25,9 @@ class StreamCall(ServerCall):
         door.begin_soon(self)
 
     def _read(self, chunk: bytes) -> None:
-        self._messages.extend(self._reader.feed(chunk))
+        whole = self._reader.feed(chunk)
+        self._hold(BESIDE * len(whole))
+        self._messages.extend(whole)
         self._ungranted += len(chunk)
         if self._messages:
             if self._arrived:
@@ -59,7 +63,8 @@ class StreamCall(ServerCall):
                 self._grant()
             body = await self._unpacked(message) if message.compressed else message.body
             yield body
-            self._let_go(PREFIX.size + len(message.body) + (len(body) if message.compressed else 0))
+            unpacked = len(body) if message.compressed else 0
+            self._let_go(BESIDE + PREFIX.size + len(message.body) + unpacked)
 
     def _let_go(self, size: int) -> None:
         if not self._closed:

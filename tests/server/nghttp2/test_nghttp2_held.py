@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import sys
 import time
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ from pupil_server.call import Call
 from pupil_server.nghttp2.framing import PREFIX, framed
 from pupil_server.nghttp2.limits import Limits
 from pupil_server.nghttp2.server_call import Held
-from pupil_server.nghttp2.stream_call import StreamCall
+from pupil_server.nghttp2.stream_call import BESIDE, StreamCall
 
 
 def opened(*, packed: bool = False) -> tuple[StreamCall, Held, list[int]]:
@@ -29,11 +30,25 @@ def test_a_message_that_is_taken_after_the_stream_has_ended_is_not_let_go_twice_
         call.received(framed(b"one") + framed(b"two"))
         requests = call._requests()
         assert await anext(requests) == b"one"
-        assert held.bytes == 2 * (PREFIX.size + 3)
+        assert held.bytes == 2 * (PREFIX.size + 3 + BESIDE)
         call.closed()
         assert await anext(requests) == b"two"
         assert held.bytes == 0
         assert not asked  # of a session that may be freed
+
+    asyncio.run(story())
+
+
+def test_messages_without_a_body_count_for_no_less_than_they_take_in_memory() -> None:
+    async def story() -> None:
+        call, held, _ = opened()
+        call.received(framed(b"") * 50)
+        assert held.bytes >= sum(map(sys.getsizeof, call._messages))
+        requests = call._requests()
+        assert [await anext(requests) for _ in range(50)] == [b""] * 50
+        call.request_ended()
+        assert [each async for each in requests] == []
+        assert held.bytes == 0
 
     asyncio.run(story())
 
