@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pupil_client.errors import NotCertified
+from pupil_client.errors import NotCertified, PupilError
 from pupil_client.labelling.rows import Table
 from pupil_client.results import Certificate
 from pupil_client.retries import Attempts, RetryBudget
@@ -35,6 +35,8 @@ def what_would_do(precision: float, certify: Callable[[float], Certificate]) -> 
             found = certify(less)
         except (NotCertified, ValueError):
             continue
+        except PupilError:
+            return ""  # the server is gone: what it said of the first one is the news
         share = f", with {found.coverage:.0%} of the calibration images accepted" if found.coverage else ""
         return f"; precision {less:g} can be promised{share}"
     return ""
