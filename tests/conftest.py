@@ -7,6 +7,8 @@ import json
 import resource
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +143,14 @@ class RunningServer:
     address: str
     http: str
     log: Path
+
+    def get(self, path: str) -> tuple[int, str]:
+        """The status and the text that the HTTP port answers with."""
+        try:
+            with urllib.request.urlopen(f"http://{self.http}/{path}", timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
     def memory_mb(self) -> float:
         """Resident memory now."""

@@ -1,8 +1,6 @@
 import json
 import signal
 import threading
-import urllib.error
-import urllib.request
 
 import grpc
 import pytest
@@ -18,14 +16,6 @@ STUDENT = pb.ModelSpec(name="student")
 def request(toolbox, seed: int = 0) -> pb.ClassifyRequest:
     pixels = pb.Pixels(data=toolbox.random_pixels(1, seed=seed).tobytes(), count=1, height=6, width=6, channels=3)
     return pb.ClassifyRequest(model=STUDENT, images=pb.Images(pixels=pixels))
-
-
-def http(address: str, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://{address}/{path}", timeout=PATIENCE) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
 
 
 class Traffic(threading.Thread):
@@ -221,8 +211,8 @@ def test_while_draining_the_server_is_live_but_not_ready(start, connect) -> None
         assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
         asked = health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
         assert asked.status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert http(server.http, "readyz") == (503, "loading or draining\n")
-        assert http(server.http, "livez") == (200, "ok\n")
+        assert server.get("readyz") == (503, "loading or draining\n")
+        assert server.get("livez") == (200, "ok\n")
         server.process.send_signal(signal.SIGTERM)  # a second one ends it at once
         assert server.process.wait(timeout=2) == -signal.SIGTERM
         watching.cancel()

@@ -4,8 +4,6 @@ import re
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import click
@@ -30,21 +28,13 @@ def serve(repository: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*command, "--device", "cpu", *options], capture_output=True, text=True, timeout=60)
 
 
-def http(address: str, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://{address}/{path}", timeout=PATIENCE) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
 def test_a_ready_server_is_live_ready_and_shows_its_metrics(server) -> None:
-    assert http(server.http, "livez") == (200, "ok\n")
-    assert http(server.http, "readyz") == (200, "ok\n")
-    status, metrics = http(server.http, "metrics")
+    assert server.get("livez") == (200, "ok\n")
+    assert server.get("readyz") == (200, "ok\n")
+    status, metrics = server.get("metrics")
     assert status == 200
     assert 'pupil_model_state{model="student",version="1"} 3.0' in metrics
-    assert http(server.http, "secrets")[0] == 404
+    assert server.get("secrets")[0] == 404
 
 
 @pytest.mark.parametrize(
