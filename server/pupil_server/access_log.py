@@ -16,13 +16,13 @@ class AccessLog:
     """`share` of the calls that succeed, or whose callers hung up, are logged."""
 
     def __init__(self, share: float) -> None:
-        self._share = share
+        self.share = share
         self._lines = Bucket(MOST_LINES, 10 * MOST_LINES)
         self._left_out = 0
 
     def ended(self, call: Call, code: Code, seconds: float, error: BaseException | None) -> None:
         """Who called what, and how it ended. Errors' texts stay out: they may quote what was sent."""
-        if code in QUIET and random.random() >= self._share:
+        if code in QUIET and random.random() >= self.share:
             return
         if self._lines.take(1):
             self._left_out += 1

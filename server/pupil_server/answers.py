@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.wire import ahead
 from pupil_trust import Calibration, Certificate
 
 FEW = 16  # times as many classes as are asked for, and those are few
@@ -21,9 +22,30 @@ GUARANTEES = {
 
 
 # On the wire a field is its number and kind in one byte, the length of what follows, and that.
-
 PREDICTION, TOP, SCORES = b"\x0a", b"\x0a", b"\x12"  # of ClassifyResponse, and two of Prediction
 FLOAT = 4  # bytes
+
+
+class Rows:
+    """Values (N, K), and as bytes, of which answers are made. Each form is made when it is first wanted."""
+
+    def __init__(self, values: NDArray[np.float32]) -> None:
+        self.values = values
+
+    @functools.cached_property
+    def raw(self) -> bytes:
+        return self.values.astype("<f4", copy=False).tobytes()
+
+    @functools.cached_property
+    def best(self) -> list[int]:
+        """The place of each row's largest value."""
+        found: list[int] = self.values.argmax(axis=1).tolist()
+        return found
+
+    def cut(self, first: int, last: int) -> bytes:
+        """The bytes of rows first:last."""
+        size = FLOAT * self.values.shape[1]
+        return self.raw[first * size : last * size]
 
 
 class PredictionWriter:
@@ -31,34 +53,42 @@ class PredictionWriter:
 
     def __init__(self, classes: Sequence[str]) -> None:
         bare = [pb.ScoredClass(label=name, index=at, score=1).SerializeToString() for at, name in enumerate(classes)]
-        self._heads = [_head(TOP, len(one)) + one[:-FLOAT] for one in bare]  # what stands before the one score
-        self._single = [_head(PREDICTION, len(head) + FLOAT) + head for head in self._heads]  # where it is alone
-        self._whole_head = _head(SCORES, FLOAT * len(classes))  # what stands before the scores of all classes
+        self._heads = [ahead(TOP, len(one)) + one[:-FLOAT] for one in bare]  # what stands before the one score
+        self._single = [ahead(PREDICTION, len(head) + FLOAT) + head for head in self._heads]  # where it is alone
+        self._whole_head = ahead(SCORES, FLOAT * len(classes))  # what stands before the scores of all classes
 
     def response(self, scores: NDArray[np.float32], *, top_k: int, everything: bool) -> pb.ClassifyResponse:
         """One prediction an image from `scores` (N, K): its `top_k` best classes (0 means 1), best first.
 
         Read from bytes that are put together here: made field by field, it takes twice as long.
         """
-        raw, size = scores.astype("<f4", copy=False).tobytes(), FLOAT * len(self._heads)
-        starts = range(0, len(raw), size)
-        if top_k <= 1 and not everything:
-            chosen = zip(starts, scores.argmax(axis=1).tolist(), strict=True)
-            rows = [self._single[place] + raw[(at := start + FLOAT * place) : at + FLOAT] for start, place in chosen]
-            return pb.ClassifyResponse.FromString(b"".join(rows))
-        best = _best(scores, min(top_k or 1, len(self._heads))).tolist()
-        rows = []
-        for start, places in zip(starts, best, strict=True):
-            entries = [self._heads[place] + raw[(at := start + FLOAT * place) : at + FLOAT] for place in places]
-            if everything:
-                entries += self._whole_head, raw[start : start + size]
-            row = b"".join(entries)
-            rows += _head(PREDICTION, len(row)), row
-        return pb.ClassifyResponse.FromString(b"".join(rows))
+        written = self.write(Rows(scores), 0, len(scores), top_k=top_k, everything=everything)
+        return pb.ClassifyResponse.FromString(written)
 
     def predictions(self, scores: NDArray[np.float32], *, top_k: int, everything: bool) -> Sequence[pb.Prediction]:
         """The same predictions without the response."""
         return self.response(scores, top_k=top_k, everything=everything).predictions
+
+    def write(self, scores: Rows, first: int, last: int, *, top_k: int, everything: bool) -> bytes:
+        """The bytes of the predictions for rows first:last, in a ClassifyResponse."""
+        if top_k <= 1 and not everything:
+            return b"".join([self._best(scores, row) for row in range(first, last)])
+        best = _best(scores.values[first:last], min(top_k or 1, len(self._heads))).tolist()
+        rows: list[bytes] = []
+        for row, places in enumerate(best, start=first):
+            raw = scores.cut(row, row + 1)
+            entries = [self._heads[place] + raw[FLOAT * place : FLOAT * (place + 1)] for place in places]
+            if everything:
+                entries += self._whole_head, raw
+            joined = b"".join(entries)
+            rows += ahead(PREDICTION, len(joined)), joined
+        return b"".join(rows)
+
+    def _best(self, scores: Rows, row: int) -> bytes:
+        """A prediction of the best class alone."""
+        place = scores.best[row]
+        at = FLOAT * (row * len(self._heads) + place)
+        return self._single[place] + scores.raw[at : at + FLOAT]
 
 
 def _best(scores: NDArray[np.float32], top_k: int) -> NDArray[np.intp]:
@@ -72,16 +102,6 @@ def _best(scores: NDArray[np.float32], top_k: int) -> NDArray[np.intp]:
         best[:, rank] = left.argmax(axis=1)
         left[rows, best[:, rank]] = -1
     return best
-
-
-@functools.lru_cache(maxsize=1024)
-def _head(field: bytes, length: int) -> bytes:
-    """What stands before `length` bytes: seven bits of that a byte, the lowest first, and one that says more come."""
-    rest = []
-    while length > 0x7F:
-        rest.append(length & 0x7F | 0x80)
-        length >>= 7
-    return field + bytes([*rest, length])
 
 
 def certificate_message(certificate: Certificate) -> pb.Certificate:

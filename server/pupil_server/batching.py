@@ -16,7 +16,7 @@ from pupil_server.pace import Pace
 from pupil_server.priority import Priority
 from pupil_server.queue import Queue
 from pupil_server.session import Outputs
-from pupil_server.turn import this_turn
+from pupil_server.turn import Stage, this_turn
 from pupil_server.work import Answer, Batch, Work
 
 __all__ = ["Answer", "BatchObserver", "Batcher", "Predict"]
@@ -31,7 +31,7 @@ class BatchObserver(Protocol):
     """What a batcher tells of itself while it works."""
 
     def batched(self, images: int, seconds: float) -> None: ...
-    def started(self, queue_seconds: float) -> None: ...
+    def started(self, queue_seconds: float, requests: int = 1) -> None: ...
     def cancelled(self, stage: str) -> None: ...
     def expired(self, stage: str) -> None: ...
 
@@ -96,6 +96,25 @@ class Batcher:
             self._forget(work)
             raise
 
+    def room_now(self, images: int, since: float) -> int:
+        """How many of `images`, at least 1, `run_now` would take: none where others wait or run, or on the loop, which
+        has been kept since `since`, is no time for them.
+        """
+        if self._closed or self._queue.images or self._running or self._max_queue_delay:
+            return 0
+        images = self._next_size(images)
+        return images if self._pace.usual(images) + time.monotonic() - since < self._on_the_loop else 0
+
+    def run_now(self, pixels: NDArray[np.uint8], requests: int, arrived: float) -> Answer:
+        """The answer to so many requests together, here and now. Raises what the model raises, and then counts nothing."""
+        waited = time.monotonic() - arrived
+        outcome, seconds, cost = self._compute(pixels)
+        if isinstance(outcome, Exception):
+            raise outcome
+        self._measured(len(pixels), seconds, cost)
+        self._observer.started(waited, requests)
+        return Answer(outcome, pixels, waited, seconds)
+
     async def close(self) -> None:
         """Stops at once: whoever still waits hears Unavailable."""
         self._closed = True
@@ -111,7 +130,7 @@ class Batcher:
         """Starts batches when this turn of the loop ends: what arrives in it shares them."""
         if self._queue.images and not self._awake and len(self._running) < self._instances:
             self._awake = True
-            self._turn.at_end(self._start_batches)
+            self._turn.at_end(Stage.RUN, self._start_batches)
 
     def _start_batches(self) -> None:
         """Gives the instances that are idle something to do."""
@@ -138,9 +157,7 @@ class Batcher:
         return True
 
     def _draw(self) -> Batch:
-        images = min(self._queue.images, self._max_batch)
-        if images > 1 and not self._max_queue_delay:
-            images = self._pace.best(images)
+        images = self._next_size(self._queue.images)
         now = time.monotonic()
         parts, late = self._queue.draw(images, now + self._pace.quickest(images))
         for work in late:
@@ -153,11 +170,15 @@ class Batcher:
                 self._observer.started(work.queue_seconds)
         return Batch(parts)
 
-    def _compute(self, batch: Batch) -> tuple[Outputs | Exception, float, float]:
+    def _next_size(self, waiting: int) -> int:
+        images = min(waiting, self._max_batch)
+        return self._pace.best(images) if images > 1 and not self._max_queue_delay else images
+
+    def _compute(self, images: Batch | NDArray[np.uint8]) -> tuple[Outputs | Exception, float, float]:
         """What came of it, the seconds that it took, and those that it cost."""
         start, spent = time.perf_counter(), self._clock()
         try:
-            pixels = batch.pixels()
+            pixels = images.pixels() if isinstance(images, Batch) else images
             outputs = self._predict(pixels)
             if len(outputs.logits) != len(pixels):
                 raise RuntimeError(f"{len(pixels)} images went into the model, {len(outputs.logits)} answers came out")
@@ -181,9 +202,12 @@ class Batcher:
         for work in batch.works():
             if work.deadline <= now:
                 self._expire(work, work.stage)
-        self._pace.measured(batch.images, seconds, cost)
-        self._observer.batched(batch.images, seconds)
+        self._measured(batch.images, seconds, cost)
         batch.finish(outcome, seconds)
+
+    def _measured(self, images: int, seconds: float, cost: float) -> None:
+        self._pace.measured(images, seconds, cost)
+        self._observer.batched(images, seconds)
 
     # Who is not answered
 

@@ -9,7 +9,7 @@ import functools
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -22,7 +22,7 @@ from pupil_server.call import Call
 from pupil_server.deadlines import Deadlines
 from pupil_server.errors import BadRequest, Code, DeadlineExceeded, Overloaded, PupilError, Unavailable
 from pupil_server.metrics import Metrics
-from pupil_server.priority import asked_priority
+from pupil_server.priority import Priority, asked_priority
 from pupil_server.streams import patiently
 from pupil_server.tokens import Scope, Tokens
 from pupil_server.tracing import Tracing
@@ -32,11 +32,13 @@ log = logging.getLogger("pupil.calls")
 Unary = Callable[[Any, Call], Awaitable[Message]]
 ServerStream = Callable[[Any, Call], AsyncGenerator[Message, None]]
 BothStreams = Callable[[AsyncIterator[Any], Call], AsyncGenerator[Message, None]]
+AtOnce = Callable[[Sequence[bytes | None]], list[bytes | None]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Method:
-    """One RPC: its path without the leading slash, the request's type, and exactly one of three handlers.
+    """One RPC: its path without the leading slash, the request's type, and exactly one of three handlers. Beside a
+    unary one may stand what answers some of its requests at once, in bytes, and gives None for the others.
 
     A probe is open to everybody, and answered whatever the load, and while draining: who asks how we are must not be
     told that we are busy.
@@ -47,6 +49,7 @@ class Method:
     request: type[Message]
     scope: Scope = Scope.ADMIN  # what is forgotten is closed
     unary: Unary | None = None
+    at_once: AtOnce | None = None
     server_stream: ServerStream | None = None
     both_streams: BothStreams | None = None
 
@@ -112,6 +115,27 @@ class Dispatcher:
             self._admit(method, call, now)
             answer = await method.unary(_parse(method, request), call)
             return answer.SerializeToString()
+
+    def at_once(self, method: Method, calls: Sequence[tuple[bytes, Call]]) -> list[bytes | None]:
+        """The answers' bytes of unary calls that came in one turn, as far as they can be had in it.
+
+        None for a call that is left, and counted nowhere: `unary` has an answer or a reason for it.
+        """
+        assert method.at_once is not None
+        if self._draining or self._tracing or self._calls + len(calls) > self._max_calls:
+            return [None] * len(calls)
+        start = time.monotonic()
+        answers = method.at_once([request if self._is_plain(method, call, start) else None for request, call in calls])
+        answered = len(answers) - answers.count(None)
+        if answered:
+            self._requests(method.path, Code.OK).inc(answered)
+            seconds = time.monotonic() - start
+            self._request_seconds(method.path).observe(seconds, answered)
+            if self._access_log and self._access_log.share:
+                for (_, call), answer in zip(calls, answers, strict=True):
+                    if answer is not None:
+                        self._access_log.ended(call, Code.OK, seconds, None)
+        return answers
 
     async def server_stream(self, method: Method, request: bytes, call: Call) -> AsyncGenerator[bytes, None]:
         """The answers' bytes, one by one, or Failure."""
@@ -181,6 +205,14 @@ class Dispatcher:
             self._metrics.expired.labels("admission").inc()
             raise DeadlineExceeded("the deadline had passed when the call arrived")
         call.priority = asked_priority(call.metadata)
+
+    def _is_plain(self, method: Method, call: Call, now: float) -> bool:
+        """Whether nothing has to be waited for or paid for, and all is right with the call."""
+        try:
+            self._authorize(method, call)
+            return call.deadline > now and call.quota is None and asked_priority(call.metadata) is Priority.INTERACTIVE
+        except PupilError:
+            return False
 
     def _authorize(self, method: Method, call: Call) -> None:
         if self._tokens:

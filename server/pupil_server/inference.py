@@ -1,5 +1,7 @@
 """Classify, ClassifyStream and Compare. A message and a Call come in, a message or one of our errors goes out."""
 
+import functools
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
@@ -8,6 +10,7 @@ from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.answers import kl_divergence
+from pupil_server.at_once import AnswerRows, Question
 from pupil_server.call import Call
 from pupil_server.cascade import CascadeHandler
 from pupil_server.decoding import count
@@ -24,6 +27,16 @@ class InferenceHandlers:
         self._metrics = metrics
         self._default_deadline = default_deadline
         self._cascade = CascadeHandler(repository, metrics)
+
+    def plain(self, request: bytes, id: bytes = b"") -> Question | None:
+        """What a Classify asks that may be answered at once: about raw pixels, and one model."""
+        read = pb.ClassifyRequest.FromString(request)
+        pixels = read.images.pixels
+        shape = (pixels.count, pixels.height, pixels.width, pixels.channels)
+        if read.HasField("cascade") or read.images.encoded or not pixels.data or len(pixels.data) != math.prod(shape):
+            return None
+        write = functools.partial(_write, top_k=read.top_k, everything=read.scores)
+        return Question(read.model, shape, np.dtype(np.uint8), write)
 
     async def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
         if request.HasField("cascade"):
@@ -78,3 +91,9 @@ class InferenceHandlers:
         for same, nats in zip(agree, kl, strict=True):
             self._metrics.agreement.labels("yes" if same else "no").inc()
             self._metrics.kl_nats.observe(nats)
+
+
+def _write(answer: AnswerRows, first: int, last: int, id: bytes, *, top_k: int, everything: bool) -> bytes:
+    """A ClassifyResponse."""
+    predictions = answer.model.writer.write(answer.scores, first, last, top_k=top_k, everything=everything)
+    return predictions + answer.answered_by

@@ -134,6 +134,29 @@ class LoadedModel:
         with self._door.open(len(pixels), call) as arrived:
             return self._watched(await self._submit(pixels, call, arrived), call)
 
+    def takes_now(self, shape: tuple[int, int, int, int]) -> bool:
+        """Whether images (N, H, W, C) are such as `answer_now` takes, and nobody watches."""
+        size = self.facts.input
+        fits = shape[1:] == (size.height, size.width, size.channels) and shape[0] <= self._max_request_images
+        return fits and self.watch is None
+
+    def room_now(self, images: int, since: float) -> int:
+        """How many of `images` it could answer now, on the loop, which has been kept since `since`."""
+        return self._batcher.room_now(images, since)
+
+    def answer_now(self, pixels: NDArray[np.uint8], requests: int, arrived: float) -> Answer:
+        """Logits and scores of images (N, H, W, C) of so many requests. Raises Overloaded, or what the model raises."""
+        with self._door.admission.admit(len(pixels)):
+            answer = self._batcher.run_now(pixels, requests, arrived)
+        self.statistics.answer(
+            time.monotonic() - arrived,
+            decoding=0.0,
+            queue=answer.queue_seconds,
+            compute=answer.compute_seconds,
+            requests=requests,
+        )
+        return answer
+
     async def predict_beside(self, other: "LoadedModel", images: Images, call: Call) -> tuple[Answer, Answer]:
         """Both models' answers. Where they want the same pixels, those are read once, and one array feeds both."""
         if not self.sees_like(other):

@@ -25,8 +25,8 @@ class Observer:
         self._batch_images.observe(images)
         self._inference_seconds.observe(seconds)
 
-    def started(self, queue_seconds: float) -> None:
-        self._queue_seconds.observe(queue_seconds)
+    def started(self, queue_seconds: float, requests: int = 1) -> None:
+        self._queue_seconds.observe(queue_seconds, requests)
 
     def cancelled(self, stage: str) -> None:
         self._metrics.cancelled.labels(stage).inc()

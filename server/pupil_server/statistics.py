@@ -11,9 +11,9 @@ class Spent:
     count: int = 0
     seconds: float = 0.0
 
-    def add(self, seconds: float) -> None:
-        self.count += 1
-        self.seconds += seconds
+    def add(self, seconds: float, times: int = 1) -> None:
+        self.count += times
+        self.seconds += seconds * times
 
 
 @dataclass(slots=True)
@@ -29,11 +29,11 @@ class Statistics:
     images: int = 0
     last_batch: float = 0.0  # seconds since 1970
 
-    def answer(self, seconds: float, *, decoding: float, queue: float, compute: float) -> None:
-        self.answered.add(seconds)
-        self.input_seconds += decoding
-        self.queue_seconds += queue
-        self.compute_seconds += compute
+    def answer(self, seconds: float, *, decoding: float, queue: float, compute: float, requests: int = 1) -> None:
+        self.answered.add(seconds, requests)
+        self.input_seconds += decoding * requests
+        self.queue_seconds += queue * requests
+        self.compute_seconds += compute * requests
 
     def batch(self, images: int, seconds: float) -> None:
         self.batches.setdefault(images, Spent()).add(seconds)

@@ -7,7 +7,9 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from pupil_proto.v1 import inference_pb2, models_pb2
+from pupil_server.at_once import AtOnce
 from pupil_server.dispatch import Method
+from pupil_server.envelopes import Envelopes
 from pupil_server.health import HealthHandlers
 from pupil_server.inference import InferenceHandlers
 from pupil_server.live.watch import Watches
@@ -24,6 +26,7 @@ from pupil_server.watch_handlers import WatchHandlers
 
 INFERENCE, MODELS = "pupil.v1.Inference", "pupil.v1.Models"
 HEALTH, REFLECTION = "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"
+PIXELS = (2, 2, 1)  # the fields of ClassifyRequest, Images and Pixels
 SERVICES = (INFERENCE, MODELS, OIP)  # ours, of whose health one may ask
 
 
@@ -36,6 +39,7 @@ def methods(
     default_deadline: float,
 ) -> list[Method]:
     inference = InferenceHandlers(repository, metrics, default_deadline=default_deadline)
+    at_once = AtOnce(repository, Envelopes(inference.plain, images=PIXELS))
     pseudo_label = PseudoLabelHandler(repository, metrics, default_deadline=default_deadline)
     models = ModelHandlers(repository)
     watched = WatchHandlers(repository, watches)
@@ -46,7 +50,7 @@ def methods(
     reflection = ReflectionServicer((*SERVICES, HEALTH, REFLECTION), described)
     return [
         *oip.methods(repository, models, is_ready, default_deadline=default_deadline),
-        Method(INFERENCE, "Classify", i.ClassifyRequest, Scope.INFER, unary=inference.classify),
+        Method(INFERENCE, "Classify", i.ClassifyRequest, Scope.INFER, unary=inference.classify, at_once=at_once),
         Method(INFERENCE, "ClassifyStream", i.ClassifyRequest, Scope.INFER, both_streams=inference.classify_stream),
         Method(INFERENCE, "PseudoLabel", i.PseudoLabelRequest, Scope.LABEL, both_streams=pseudo_label.pseudo_label),
         Method(INFERENCE, "Compare", i.CompareRequest, Scope.INFER, unary=inference.compare),

@@ -3,6 +3,15 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from enum import IntEnum
+
+
+class Stage(IntEnum):
+    """The order at the end: requests are begun, then batches run, then answers leave."""
+
+    BEGIN = 0
+    RUN = 1
+    WRITE = 2
 
 
 class Turn:
@@ -14,11 +23,12 @@ class Turn:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._left: list[Callable[[], None]] = []
+        self._stages: list[list[Callable[[], None]]] = [[] for _ in Stage]
         self._held = self._ending = False
 
-    def at_end(self, callback: Callable[[], None]) -> None:
-        self._left.append(callback)
+    def at_end(self, stage: Stage, callback: Callable[[], None]) -> None:
+        """What is left during the end for a later stage is of this turn, and else of the next one."""
+        self._stages[stage].append(callback)
         self._end_soon()
 
     def hold(self) -> None:
@@ -32,18 +42,21 @@ class Turn:
             self._end_soon()
 
     def _end_soon(self) -> None:
-        if self._left and not self._held and not self._ending:
+        if not self._held and not self._ending and any(self._stages):
             self._ending = True
             self.loop.call_soon(self._end)
 
     def _end(self) -> None:
+        self._ending = True
+        for stage in Stage:
+            left, self._stages[stage] = self._stages[stage], []
+            for callback in left:
+                try:
+                    callback()
+                except Exception as error:
+                    self.loop.call_exception_handler({"message": "the end of a turn failed", "exception": error})
         self._ending = False
-        left, self._left = self._left, []
-        for callback in left:  # what they leave themselves is for the next turn
-            try:
-                callback()
-            except Exception as error:
-                self.loop.call_exception_handler({"message": "the end of a turn failed", "exception": error})
+        self._end_soon()
 
 
 _here = threading.local()

@@ -9,6 +9,7 @@ from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure
 from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.logs import call_id
+from pupil_server.nghttp2.arrivals import Arrivals
 from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, ProtocolError, block
 from pupil_server.nghttp2.head import Head
 from pupil_server.nghttp2.limits import Limits
@@ -17,7 +18,7 @@ from pupil_server.nghttp2.server_call import HEADERS, Held, Refused, ServerCall
 from pupil_server.nghttp2.session import Headers, Session
 from pupil_server.nghttp2.single_call import SingleCall
 from pupil_server.nghttp2.stream_call import StreamCall
-from pupil_server.turn import this_turn
+from pupil_server.turn import Stage, this_turn
 
 log = logging.getLogger("pupil.nghttp2")
 
@@ -28,6 +29,7 @@ class House(Protocol):
     dispatcher: Dispatcher
     limits: Limits
     held: Held
+    arrivals: Arrivals
     options: Any
     connections: "set[Connection]"
     last_read: "Connection | None"  # the one that something came from last
@@ -45,7 +47,7 @@ class Connection(asyncio.Protocol):
         self.house, self.dispatcher, self.limits, self.held = house, house.dispatcher, house.limits, house.held
         self.loop = asyncio.get_running_loop()
         self._turn = this_turn()
-        self._ready: list[ServerCall] = []
+        self.begin_soon = house.arrivals.add
         self._flushing = self._choked = self._announced = self._leaving = False
         self._born = self._heard = self._busy = self._counted = time.monotonic()
         self._asked = self._choked_since = self._left_at = 0.0
@@ -68,38 +70,31 @@ class Connection(asyncio.Protocol):
             self.session.free()
 
     def data_received(self, data: bytes) -> None:
+        """What comes of this read is done in it if the last one was ours too: others that come can share a batch."""
         if self not in self.house.connections:
             return
         self._heard = time.monotonic()
+        last, self.house.last_read = self.house.last_read, self
+        self._turn.hold()
+        try:
+            self._receive(data)
+            self.flush_soon()
+        finally:
+            self._turn.release(at_once=last is self)
+
+    def _receive(self, data: bytes) -> None:
         try:
             self.session.receive(data)
         except ProtocolError as error:
             log.info("%s is cut off: %s", self._peer, error)
             self.session.terminate(ENHANCE_YOUR_CALM)
         self._count_oddities()
-        self._begin_ready()
-
-    def _begin_ready(self) -> None:
-        """What comes of this read is done in it if the last one was ours too: others that come can share a batch."""
-        ready, self._ready = self._ready, []
-        last, self.house.last_read = self.house.last_read, self
-        self._turn.hold()
-        try:
-            for call in ready:
-                call.begin()
-            self.flush_soon()
-        finally:
-            self._turn.release(at_once=last is self)
-
-    def begin_soon(self, call: ServerCall) -> None:
-        """When all that was read has been looked at."""
-        self._ready.append(call)
 
     def flush_soon(self) -> None:
         """Once, when this turn of the loop ends, however many calls ask."""
         if not self._flushing:
             self._flushing = True
-            self._turn.at_end(self._flush)
+            self._turn.at_end(Stage.WRITE, self._flush)
 
     def pause_writing(self) -> None:
         """The peer does not read: then nothing more of it is read either."""

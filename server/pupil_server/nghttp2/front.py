@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from pupil_server.dispatch import Dispatcher, Method
+from pupil_server.nghttp2.arrivals import Arrivals
 from pupil_server.nghttp2.binding import VERSION, check, ffi, lib
 from pupil_server.nghttp2.connection import Connection
 from pupil_server.nghttp2.head import read_head
@@ -39,6 +40,7 @@ class NgHttp2Front:
     ) -> None:
         self.dispatcher = dispatcher
         self.limits = limits or limits_of(settings)
+        self.arrivals = Arrivals(dispatcher)
         self.held = Held(self.limits.held_bytes)
         self.options = _options(self.limits)
         by_path = {f"/{method.path}".encode(): method for method in methods}

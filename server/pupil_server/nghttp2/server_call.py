@@ -60,7 +60,8 @@ class Door(Protocol):
 
 
 class ServerCall(ABC):
-    """`received`, `request_ended`, `take` and `closed` are the session's; `begin` is the connection's.
+    """`received`, `request_ended`, `take` and `closed` are the session's; `begin` or, where there is a `plain` request,
+    `answer` is for who answers what arrived.
 
     Most of its state is of the class until it changes: one is made for every request.
     """
@@ -73,7 +74,7 @@ class ServerCall(ABC):
     _failed: Block | None = None
 
     def __init__(self, door: Door, number: int, method: Method, call: Call, *, since: float, packed: bool) -> None:
-        self._door, self._number, self._method, self._call = door, number, method, call
+        self._door, self._number, self.method, self.call = door, number, method, call
         self._packed = packed  # compressed messages are announced, as gzip
         self._since = since  # when it came, and from its first answer on when some of it was last taken
         self._out: deque[bytes | memoryview] = deque()
@@ -93,6 +94,14 @@ class ServerCall(ABC):
 
     @abstractmethod
     def request_ended(self) -> None: ...
+
+    def plain(self) -> bytes | None:
+        """The request, where it is whole and the handler has an answer at once for some."""
+        return None
+
+    def answer(self, answer: bytes) -> None:
+        """Ends the call with this one, without the handler."""
+        self._answer(answer, last=True)
 
     def begin(self) -> None:
         """Starts the handler."""
@@ -137,7 +146,7 @@ class ServerCall(ABC):
 
     @property
     def trailers(self) -> Block:
-        return self._failed or SUCCESS.filled(self._call.id.encode())
+        return self._failed or SUCCESS.filled(self.call.id.encode())
 
     def _answer(self, message: bytes | None, *, last: bool = False) -> None:
         if self._finished:
@@ -157,7 +166,7 @@ class ServerCall(ABC):
 
     async def _answer_all(self, answers: AsyncGenerator[bytes, None]) -> None:
         self._left = asyncio.Event()
-        async with self._call.limited(), aclosing(answers):
+        async with self.call.limited(), aclosing(answers):
             async for answer in answers:
                 self._answer(answer)
                 while self._waiting >= AHEAD:
@@ -172,7 +181,7 @@ class ServerCall(ABC):
         if self._finished:
             return
         self._finished = True
-        headers = [*status_headers(failure), (REQUEST_ID, self._call.id.encode())]
+        headers = [*status_headers(failure), (REQUEST_ID, self.call.id.encode())]
         if self._responded:
             self._failed = block(*headers)
             self._door.session.resume(self._number)
@@ -200,7 +209,7 @@ class ServerCall(ABC):
         if self._responded and (self._finished or self._waiting):
             if now - self._since > self._door.limits.stalled:
                 self._door.session.reset(self._number, CANCEL)
-        elif not self._task and now > min(self._call.deadline, self._since + self._door.limits.request):
+        elif not self._task and now > min(self.call.deadline, self._since + self._door.limits.request):
             self.refuse(DeadlineExceeded("the request did not arrive in time"))
 
 

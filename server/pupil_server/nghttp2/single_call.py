@@ -38,8 +38,14 @@ class SingleCall(ServerCall):
         else:
             self._door.begin_soon(self)
 
+    def plain(self) -> bytes | None:
+        message = self._message
+        if not message or message.compressed or self._finished or not self.method.at_once:
+            return None
+        return message.body
+
     async def _work(self) -> None:
-        method, dispatcher, call = self._method, self._door.dispatcher, self._call
+        method, dispatcher, call = self.method, self._door.dispatcher, self.call
         try:
             message, self._message = self._message, None
             assert message is not None

@@ -42,7 +42,7 @@ class StreamCall(ServerCall):
 
     async def _work(self) -> None:
         try:
-            await self._answer_all(self._door.dispatcher.both_streams(self._method, self._requests(), self._call))
+            await self._answer_all(self._door.dispatcher.both_streams(self.method, self._requests(), self.call))
         except Failure as failure:
             self.fail(failure)
         except PupilError as error:

@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.oip.v2 import infer_pb2 as pb
+from pupil_server.answers import Rows
 from pupil_server.errors import BadRequest
 from pupil_server.model import LoadedModel
 from pupil_server.oip.names import OUTPUTS
 from pupil_server.oip.parameters import refuse, whole_number
 from pupil_server.session import Outputs
+from pupil_server.wire import ahead
 
 CLASSIFICATION = "classification"
+ID, RAW = b"\x1a", b"\x32"  # of ModelInferResponse, on the wire
 
 
 class Wanted(NamedTuple):
@@ -31,19 +34,36 @@ class Answers:
     """Builds one model's answers. What does not change from one to the next is built once."""
 
     def __init__(self, model: LoadedModel) -> None:
-        self._model, self._version = model.facts.model, str(model.facts.version)
+        names = pb.ModelInferResponse(model_name=model.facts.model, model_version=str(model.facts.version))
+        self._names = names.SerializeToString()
         self._classes = model.facts.classes
-        self._head = functools.lru_cache(maxsize=256)(self._build_head)
+        self._tensors = functools.lru_cache(maxsize=256)(self._build_tensors)
 
     def wanted(self, outputs: Sequence[pb.ModelInferRequest.InferRequestedOutputTensor]) -> tuple[Wanted, ...]:
         """What a request asks for: everything where it names nothing. Raises BadRequest."""
         return tuple(self._one_wanted(output) for output in outputs) if outputs else EVERYTHING
 
     def message(self, request_id: str, wanted: tuple[Wanted, ...], outputs: Outputs) -> pb.ModelInferResponse:
-        response = pb.ModelInferResponse.FromString(self._head(len(outputs.scores), wanted))
-        response.id = request_id
-        response.raw_output_contents.extend([self._raw(one, getattr(outputs, one.name)) for one in wanted])
-        return response
+        logits, scores = Rows(outputs.logits), Rows(outputs.scores)
+        written = self.write(request_id.encode(), wanted, logits, scores, 0, len(outputs.scores))
+        return pb.ModelInferResponse.FromString(written)
+
+    def write(
+        self, request_id: bytes, wanted: tuple[Wanted, ...], logits: Rows, scores: Rows, first: int, last: int
+    ) -> bytes:
+        """The bytes of a ModelInferResponse with rows first:last."""
+        parts = [self._names]
+        if request_id:
+            parts += ahead(ID, len(request_id)), request_id
+        parts.append(self._tensors(last - first, wanted))
+        for one in wanted:
+            rows = logits if one.name == "logits" else scores
+            if one.best:
+                raw = _classification(rows.values[first:last], self._classes, one.best)
+            else:
+                raw = rows.cut(first, last)
+            parts += ahead(RAW, len(raw)), raw
+        return b"".join(parts)
 
     def _one_wanted(self, output: pb.ModelInferRequest.InferRequestedOutputTensor) -> Wanted:
         if output.name not in OUTPUTS:
@@ -54,8 +74,8 @@ class Answers:
         best = whole_number(output.parameters[CLASSIFICATION], CLASSIFICATION)
         return Wanted(output.name, min(best, len(self._classes)))
 
-    def _build_head(self, images: int, wanted: tuple[Wanted, ...]) -> bytes:
-        """The answer without its id and its numbers."""
+    def _build_tensors(self, images: int, wanted: tuple[Wanted, ...]) -> bytes:
+        """What an answer says of its outputs, without their numbers."""
         tensors = [
             pb.ModelInferResponse.InferOutputTensor(
                 name=one.name,
@@ -64,13 +84,7 @@ class Answers:
             )
             for one in wanted
         ]
-        head = pb.ModelInferResponse(model_name=self._model, model_version=self._version, outputs=tensors)
-        return head.SerializeToString()
-
-    def _raw(self, wanted: Wanted, values: NDArray[np.float32]) -> bytes:
-        if wanted.best:
-            return _classification(values, self._classes, wanted.best)
-        return values.astype("<f4", copy=False).tobytes()
+        return pb.ModelInferResponse(outputs=tensors).SerializeToString()
 
 
 def _classification(values: NDArray[np.float32], classes: tuple[str, ...], best: int) -> bytes:

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from pupil_proto.oip.v2 import config_pb2, infer_pb2, repository_pb2, service_pb2, statistics_pb2
+from pupil_server.at_once import AtOnce
 from pupil_server.dispatch import Method
+from pupil_server.envelopes import Envelopes
 from pupil_server.model_handlers import ModelHandlers
 from pupil_server.oip.infer import InferHandlers
 from pupil_server.oip.metadata import MetadataHandlers
@@ -13,6 +15,8 @@ from pupil_server.oip.statistics import StatisticsHandlers
 from pupil_server.repository import Repository
 from pupil_server.tokens import Scope
 
+ID, RAW_INPUT = (3,), (7,)  # the fields of ModelInferRequest
+
 
 def methods(
     repository: Repository, models: ModelHandlers, is_ready: Callable[[str], bool | None], *, default_deadline: float
@@ -21,6 +25,7 @@ def methods(
     about = MetadataHandlers(repository, is_ready)
     statistics = StatisticsHandlers(repository)
     repositories = RepositoryHandlers(models)
+    at_once = AtOnce(repository, Envelopes(infer.plain, images=RAW_INPUT, id=ID))
     c, i, r, s, t = config_pb2, infer_pb2, repository_pb2, service_pb2, statistics_pb2
     return [
         Method(SERVICE, "ServerLive", s.ServerLiveRequest, Scope.OPEN, unary=about.server_live),
@@ -29,7 +34,7 @@ def methods(
         Method(SERVICE, "ServerMetadata", s.ServerMetadataRequest, Scope.ANY, unary=about.server_metadata),
         Method(SERVICE, "ModelMetadata", s.ModelMetadataRequest, Scope.ANY, unary=about.model_metadata),
         Method(SERVICE, "ModelConfig", c.ModelConfigRequest, Scope.ANY, unary=about.model_config),
-        Method(SERVICE, "ModelInfer", i.ModelInferRequest, Scope.INFER, unary=infer.infer),
+        Method(SERVICE, "ModelInfer", i.ModelInferRequest, Scope.INFER, unary=infer.infer, at_once=at_once),
         Method(SERVICE, "ModelStreamInfer", i.ModelInferRequest, Scope.INFER, both_streams=infer.stream),
         Method(SERVICE, "ModelStatistics", t.ModelStatisticsRequest, Scope.ANY, unary=statistics.statistics),
         Method(SERVICE, "RepositoryIndex", r.RepositoryIndexRequest, Scope.ANY, unary=repositories.index),

@@ -14,12 +14,13 @@ from pupil_server.oip.parameters import refuse
 
 MOST_FILES = 16_384  # encoded images a request: their lengths are read one by one, on the event loop
 MOST_SIDES = 8
+KINDS: dict[str, np.dtype[np.uint8] | np.dtype[np.float32]] = {"UINT8": np.dtype(np.uint8), "FP32": np.dtype("<f4")}
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
 
 
 def read_images(request: pb.ModelInferRequest, size: InputSize) -> NDArray[np.uint8] | list[bytes]:
     """Pixels (N, H, W, C) from UINT8 or FP32, files from BYTES. Raises BadRequest: what was found, what is wanted."""
-    tensor, raw = _only_input(request)
+    tensor, raw = only_input(request)
     if len(tensor.shape) > MOST_SIDES:
         raise BadRequest(f"{IMAGES}: a shape of {len(tensor.shape):,} sides")
     shape = list(tensor.shape)
@@ -29,15 +30,15 @@ def read_images(request: pb.ModelInferRequest, size: InputSize) -> NDArray[np.ui
     if shape[1:] != wanted or shape[0] < 1:
         raise BadRequest(f"{IMAGES}: shape {shape}, the model wants [N, {', '.join(map(str, wanted))}]")
     if tensor.datatype == "UINT8":
-        flat = _elements(tensor.contents.uint_contents, raw, np.dtype(np.uint8), shape)
+        flat = _elements(tensor.contents.uint_contents, raw, KINDS["UINT8"], shape)
     elif tensor.datatype == "FP32":
-        flat = _elements(tensor.contents.fp32_contents, raw, np.dtype("<f4"), shape)
+        flat = _elements(tensor.contents.fp32_contents, raw, KINDS["FP32"], shape)
     else:
         raise BadRequest(f"{IMAGES}: datatype {tensor.datatype!r}; UINT8, BYTES (encoded files) or FP32 is wanted")
-    return _whole(flat).reshape(shape)
+    return whole(flat).reshape(shape)
 
 
-def _only_input(request: pb.ModelInferRequest) -> tuple[pb.ModelInferRequest.InferInputTensor, bytes | None]:
+def only_input(request: pb.ModelInferRequest) -> tuple[pb.ModelInferRequest.InferInputTensor, bytes | None]:
     """The tensor, and its bytes where it is not typed: read here once, because every look at them copies."""
     inputs = request.inputs
     if len(inputs) != 1 or inputs[0].name != IMAGES:
@@ -69,7 +70,7 @@ def _elements(typed: Sequence[float], raw: bytes | None, kind: np.dtype[Any], sh
     return np.array(typed, np.float64)
 
 
-def _whole(values: NDArray[Any]) -> NDArray[np.uint8]:
+def whole(values: NDArray[Any]) -> NDArray[np.uint8]:
     """The same as uint8. Raises BadRequest unless nothing is lost: the graph wants pixels, not normalised ones."""
     if values.dtype == np.uint8:
         return values
