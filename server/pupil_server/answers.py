@@ -1,6 +1,5 @@
 """Scores to the messages that carry them."""
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,20 +26,18 @@ FLOAT = 4  # bytes
 
 
 class Rows:
-    """Values (N, K), and as bytes, of which answers are made. Each form is made when it is first wanted."""
+    """Values (N, K), and their bytes, of which answers are made."""
+
+    _best: list[int] | None = None
 
     def __init__(self, values: NDArray[np.float32]) -> None:
-        self.values = values
+        self.values, self.raw = values, values.astype("<f4", copy=False).tobytes()
 
-    @functools.cached_property
-    def raw(self) -> bytes:
-        return self.values.astype("<f4", copy=False).tobytes()
-
-    @functools.cached_property
-    def best(self) -> list[int]:
-        """The place of each row's largest value."""
-        found: list[int] = self.values.argmax(axis=1).tolist()
-        return found
+    def best(self, row: int) -> int:
+        """The place of its largest value; of all rows they are looked for at once."""
+        if self._best is None:
+            self._best = self.values.argmax(axis=1).tolist()
+        return self._best[row]
 
     def cut(self, first: int, last: int) -> bytes:
         """The bytes of rows first:last."""
@@ -86,7 +83,7 @@ class PredictionWriter:
 
     def _best(self, scores: Rows, row: int) -> bytes:
         """A prediction of the best class alone."""
-        place = scores.best[row]
+        place = scores.best(row)
         at = FLOAT * (row * len(self._heads) + place)
         return self._single[place] + scores.raw[at : at + FLOAT]
 

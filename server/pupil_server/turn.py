@@ -14,6 +14,8 @@ class Stage(IntEnum):
     WRITE = 2
 
 
+STAGES = tuple(Stage)
+
 class Turn:
     """Calls back when the loop's turn ends. Everybody on a loop shares one, `this_turn()`.
 
@@ -48,7 +50,7 @@ class Turn:
 
     def _end(self) -> None:
         self._ending = True
-        for stage in Stage:
+        for stage in STAGES:
             left, self._stages[stage] = self._stages[stage], []
             for callback in left:
                 try:

@@ -9,12 +9,12 @@ class Arrivals:
     """A call is answered at once if it can be; else its handler begins."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
+        self._dispatcher, self._turn = dispatcher, this_turn()
         self._calls: list[ServerCall] = []
 
     def add(self, call: ServerCall) -> None:
         if not self._calls:
-            this_turn().at_end(Stage.BEGIN, self._begin)
+            self._turn.at_end(Stage.BEGIN, self._begin)
         self._calls.append(call)
 
     def _begin(self) -> None:
