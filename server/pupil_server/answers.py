@@ -1,5 +1,6 @@
 """Scores to the messages that carry them."""
 
+import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,28 +22,33 @@ GUARANTEES = {
 
 
 # On the wire a field is its number and kind in one byte, the length of what follows, and that.
-PREDICTION, TOP, SCORES = b"\x0a", b"\x0a", b"\x12"  # of ClassifyResponse, and two of Prediction
+PREDICTION, ANSWERED_BY = b"\x0a", b"\x12"  # of ClassifyResponse
+TOP, SCORES = b"\x0a", b"\x12"  # of Prediction
 FLOAT = 4  # bytes
+SECONDS = struct.Struct("<BdBd")  # two of AnsweredBy, with their tags
+QUEUE, COMPUTE = 0x29, 0x31
 
 
 class Rows:
-    """Values (N, K), and their bytes, of which answers are made."""
+    """Values (N, K), and parts of them for answers. What all rows need is made once, when the first one does."""
 
     _best: list[int] | None = None
+    _raw: bytes | None = None
 
     def __init__(self, values: NDArray[np.float32]) -> None:
-        self.values, self.raw = values, values.astype("<f4", copy=False).tobytes()
+        self.values = values
 
     def best(self, row: int) -> int:
-        """The place of its largest value; of all rows they are looked for at once."""
+        """The place of its largest value."""
         if self._best is None:
             self._best = self.values.argmax(axis=1).tolist()
         return self._best[row]
 
-    def cut(self, first: int, last: int) -> bytes:
-        """The bytes of rows first:last."""
-        size = FLOAT * self.values.shape[1]
-        return self.raw[first * size : last * size]
+    def raw(self, first: int, last: int) -> bytes:
+        """The bytes of values first:last, all rows counted through."""
+        if self._raw is None:
+            self._raw = self.values.astype("<f4", copy=False).tobytes()
+        return self._raw[FLOAT * first : FLOAT * last]
 
 
 class PredictionWriter:
@@ -73,7 +79,7 @@ class PredictionWriter:
         best = _best(scores.values[first:last], min(top_k or 1, len(self._heads))).tolist()
         rows: list[bytes] = []
         for row, places in enumerate(best, start=first):
-            raw = scores.cut(row, row + 1)
+            raw = scores.raw(row * len(self._heads), (row + 1) * len(self._heads))
             entries = [self._heads[place] + raw[FLOAT * place : FLOAT * (place + 1)] for place in places]
             if everything:
                 entries += self._whole_head, raw
@@ -84,8 +90,19 @@ class PredictionWriter:
     def _best(self, scores: Rows, row: int) -> bytes:
         """A prediction of the best class alone."""
         place = scores.best(row)
-        at = FLOAT * (row * len(self._heads) + place)
-        return self._single[place] + scores.raw[at : at + FLOAT]
+        at = row * len(self._heads) + place
+        return self._single[place] + scores.raw(at, at + 1)
+
+
+class NameWriter:
+    """Who answers, and what each answer took, as bytes of a ClassifyResponse."""
+
+    def __init__(self, name: pb.AnsweredBy) -> None:
+        plain = name.SerializeToString()
+        self._head = ahead(ANSWERED_BY, len(plain) + SECONDS.size) + plain
+
+    def write(self, queue_seconds: float, compute_seconds: float) -> bytes:
+        return self._head + SECONDS.pack(QUEUE, queue_seconds, COMPUTE, compute_seconds)
 
 
 def _best(scores: NDArray[np.float32], top_k: int) -> NDArray[np.intp]:

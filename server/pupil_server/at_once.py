@@ -7,12 +7,11 @@ the usual way: whatever is wrong with a request is found and told there.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from pupil_proto.v1.inference_pb2 import ClassifyResponse, ModelSpec
+from pupil_proto.v1.inference_pb2 import ModelSpec
 from pupil_server.answers import Rows
 from pupil_server.batching import Answer
 from pupil_server.envelopes import Envelopes, Layout
@@ -38,14 +37,18 @@ class Question:
 class AnswerRows:
     """The answer to several requests, whose rows lie one behind the other."""
 
+    _answered_by: bytes | None = None
+
     def __init__(self, model: LoadedModel, answer: Answer) -> None:
         self.model, self.answer = model, answer
         self.logits, self.scores = Rows(answer.outputs.logits), Rows(answer.outputs.scores)
 
-    @cached_property
     def answered_by(self) -> bytes:
-        """The field of a ClassifyResponse."""
-        return ClassifyResponse(answered_by=self.model.answered_by(self.answer)).SerializeToString()
+        """In a ClassifyResponse, the same for all of them."""
+        if self._answered_by is None:
+            answer = self.answer
+            self._answered_by = self.model.name_writer.write(answer.queue_seconds, answer.compute_seconds)
+        return self._answered_by
 
 
 class _Asked(NamedTuple):

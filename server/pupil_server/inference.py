@@ -96,4 +96,4 @@ class InferenceHandlers:
 def _write(answer: AnswerRows, first: int, last: int, id: bytes, *, top_k: int, everything: bool) -> bytes:
     """A ClassifyResponse."""
     predictions = answer.model.writer.write(answer.scores, first, last, top_k=top_k, everything=everything)
-    return predictions + answer.answered_by
+    return predictions + answer.answered_by()

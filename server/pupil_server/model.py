@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pupil_proto.v1.inference_pb2 import AnsweredBy, Images
 from pupil_server.admission import Admission
-from pupil_server.answers import PredictionWriter
+from pupil_server.answers import NameWriter, PredictionWriter
 from pupil_server.batching import Answer, Batcher, longest_on_the_loop
 from pupil_server.bundle_facts import InputSize
 from pupil_server.call import Call
@@ -75,7 +75,8 @@ class LoadedModel:
             version=self.facts.version,
             precision=self.facts.precision,
             fingerprint=self.facts.fingerprint,
-        ).SerializeToString()
+        )
+        self.name_writer = NameWriter(self._name)
         self.precisions: tuple[str, ...] = beside.precisions if beside else _precisions(prepared)
         self._others = [LoadedModel(other, settings, decoder, metrics, beside=self) for other in others]
 
@@ -185,7 +186,8 @@ class LoadedModel:
 
     def answered_by(self, answer: Answer | None = None) -> AnsweredBy:
         """Who answered, and what it took."""
-        found = AnsweredBy.FromString(self._name)
+        found = AnsweredBy()
+        found.CopyFrom(self._name)
         if answer:
             found.queue_seconds, found.compute_seconds = answer.queue_seconds, answer.compute_seconds
         return found

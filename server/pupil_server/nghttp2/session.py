@@ -86,10 +86,11 @@ class Session:
 
     def receive(self, data: bytes) -> None:
         """Raises ProtocolError once the peer cannot be talked to any more."""
-        self._consumed = 0
         check(lib.nghttp2_session_mem_recv(self._session, data, len(data)))
-        if self._consumed:  # of the connection's window every byte is given back: one stream must not stop the others
+        if self._consumed > CONNECTION_WINDOW // 4:
+            # Of the connection's window every byte is given back: one stream must not stop the others.
             lib.nghttp2_session_consume_connection(self._session, self._consumed)
+            self._consumed = 0
 
     def outgoing(self) -> tuple[bytes, bool]:
         """Some of what is to be sent now, and whether there is more."""

@@ -61,7 +61,7 @@ class Answers:
             if one.best:
                 raw = _classification(rows.values[first:last], self._classes, one.best)
             else:
-                raw = rows.cut(first, last)
+                raw = rows.raw(first * len(self._classes), last * len(self._classes))
             parts += ahead(RAW, len(raw)), raw
         return b"".join(parts)
 
