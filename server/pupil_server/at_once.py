@@ -4,7 +4,6 @@ That is for plain ones, raw pixels for a small model that is idle. All others ar
 the usual way: whatever is wrong with a request is found and told there.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -66,12 +65,11 @@ class AtOnce:
     def __init__(self, repository: Repository, envelopes: Envelopes[Question]) -> None:
         self._repository, self._envelopes = repository, envelopes
 
-    def __call__(self, requests: Sequence[bytes | None]) -> list[bytes | None]:
-        """The answers in order; None for each request that is left, and for what was none."""
-        since = time.monotonic()
+    def __call__(self, requests: Sequence[bytes | None], since: float) -> list[bytes | None]:
+        """The answers in order to what came at `since`; None for each request that is left, and for what was none."""
         answers: list[bytes | None] = [None] * len(requests)
         for (model, kind), asked in self._by_model(requests).items():
-            while batch := _first(model, asked, since):
+            while asked and (batch := _first(model, asked, since)):
                 if not _answer(model, kind, batch, since, answers):
                     break
                 del asked[: len(batch)]

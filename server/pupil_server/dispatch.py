@@ -5,6 +5,7 @@ the translation of errors are here, once.
 """
 
 import asyncio
+import contextvars
 import functools
 import logging
 import secrets
@@ -32,7 +33,7 @@ log = logging.getLogger("pupil.calls")
 Unary = Callable[[Any, Call], Awaitable[Message]]
 ServerStream = Callable[[Any, Call], AsyncGenerator[Message, None]]
 BothStreams = Callable[[AsyncIterator[Any], Call], AsyncGenerator[Message, None]]
-AtOnce = Callable[[Sequence[bytes | None]], list[bytes | None]]
+AtOnce = Callable[[Sequence[bytes | None], float], list[bytes | None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,25 +117,25 @@ class Dispatcher:
             answer = await method.unary(_parse(method, request), call)
             return answer.SerializeToString()
 
-    def at_once(self, method: Method, calls: Sequence[tuple[bytes, Call]]) -> list[bytes | None]:
-        """The answers' bytes of unary calls that came in one turn, as far as they can be had in it.
+    def at_once(self, method: Method, calls: Sequence[tuple[bytes, Call]], since: float) -> list[bytes | None]:
+        """The answers' bytes of unary calls that came in the turn that began at `since`, as far as it has them.
 
         None for a call that is left, and counted nowhere: `unary` has an answer or a reason for it.
         """
         assert method.at_once is not None
         if self._draining or self._tracing or self._calls + len(calls) > self._max_calls:
             return [None] * len(calls)
-        start = time.monotonic()
-        answers = method.at_once([request if self._is_plain(method, call, start) else None for request, call in calls])
+        plain = [request if self._is_plain(method, call, since) else None for request, call in calls]
+        answers = method.at_once(plain, since)
         answered = len(answers) - answers.count(None)
         if answered:
+            seconds = time.monotonic() - since
             self._requests(method.path, Code.OK).inc(answered)
-            seconds = time.monotonic() - start
             self._request_seconds(method.path).observe(seconds, answered)
             if self._access_log and self._access_log.share:
                 for (_, call), answer in zip(calls, answers, strict=True):
                     if answer is not None:
-                        self._access_log.ended(call, Code.OK, seconds, None)
+                        contextvars.copy_context().run(self._log, call, seconds)
         return answers
 
     async def server_stream(self, method: Method, request: bytes, call: Call) -> AsyncGenerator[bytes, None]:
@@ -205,6 +206,11 @@ class Dispatcher:
             self._metrics.expired.labels("admission").inc()
             raise DeadlineExceeded("the deadline had passed when the call arrived")
         call.priority = asked_priority(call.metadata)
+
+    def _log(self, call: Call, seconds: float) -> None:
+        assert self._access_log is not None
+        logs.about(call.id)
+        self._access_log.ended(call, Code.OK, seconds, None)
 
     def _is_plain(self, method: Method, call: Call, now: float) -> bool:
         """Whether nothing has to be waited for or paid for, and all is right with the call."""

@@ -29,6 +29,14 @@ class Layout(Generic[T]):
     def images(self, request: bytes) -> bytes:
         return request[self.start : self.end]
 
+    def has_text(self, request: bytes) -> bool:
+        """Whether the id, which is not read, is text at all."""
+        try:
+            self.id(request).decode()
+        except UnicodeDecodeError:
+            return False
+        return True
+
     def id(self, request: bytes) -> bytes:
         return request[self.id_start : self.id_end]
 
@@ -52,7 +60,7 @@ class Envelopes(Generic[T]):
             around = layout.around(request)
             if around in layout.known:
                 found = layout.known[around]
-                return None if found is None else (found, layout)
+                return (found, layout) if found is not None and layout.has_text(request) else None
         return self._open_first(request)
 
     def _open_first(self, request: bytes) -> tuple[T, Layout[T]] | None:

@@ -16,6 +16,7 @@ class Stage(IntEnum):
 
 STAGES = tuple(Stage)
 
+
 class Turn:
     """Calls back when the loop's turn ends. Everybody on a loop shares one, `this_turn()`.
 

@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from pupil_server.turn import Turn, this_turn
+from pupil_server.turn import Stage, Turn, this_turn
 
 
 def run(story: Callable[[list[str]], Awaitable[None]]) -> list[str]:
@@ -22,7 +22,7 @@ def noting(noted: list[str], *words: str) -> list[Callable[[], None]]:
 def test_what_is_left_for_the_end_of_a_turn_is_done_after_everything_else_in_it_and_in_order() -> None:
     async def story(noted: list[str]) -> None:
         for callback in noting(noted, "first", "second"):
-            this_turn().at_end(callback)
+            this_turn().at_end(Stage.RUN, callback)
         noted.append("still this turn")
         await asyncio.sleep(0)
         noted.append("the next one")
@@ -37,7 +37,7 @@ def test_who_holds_the_end_back_may_end_the_turn_at_once_and_the_loop_is_not_ask
         loop.call_soon = lambda *call, **how: asked.append(call)  # type: ignore[assignment, method-assign, misc]
         turn.hold()
         for callback in noting(noted, "first", "second"):
-            turn.at_end(callback)
+            turn.at_end(Stage.RUN, callback)
         noted.append("held")
         turn.release(at_once=True)
         noted.append("released")
@@ -51,7 +51,7 @@ def test_who_holds_the_end_back_may_leave_it_to_the_loop() -> None:
     async def story(noted: list[str]) -> None:
         turn = this_turn()
         turn.hold()
-        turn.at_end(lambda: noted.append("end"))
+        turn.at_end(Stage.RUN, lambda: noted.append("end"))
         await asyncio.sleep(0)
         noted.append("held through a turn of the loop")
         turn.release(at_once=False)
@@ -65,9 +65,9 @@ def test_what_was_left_before_the_hold_keeps_its_place_before_what_comes_in_it()
     async def story(noted: list[str]) -> None:
         turn = this_turn()
         before, inside = noting(noted, "before", "inside")
-        turn.at_end(before)
+        turn.at_end(Stage.RUN, before)
         turn.hold()
-        turn.at_end(inside)
+        turn.at_end(Stage.RUN, inside)
         turn.release(at_once=True)
         noted.append("released")
         await asyncio.sleep(0)
@@ -75,31 +75,41 @@ def test_what_was_left_before_the_hold_keeps_its_place_before_what_comes_in_it()
     assert run(story) == ["released", "before", "inside"]
 
 
-def test_what_is_left_while_a_turn_ends_waits_for_the_next_one() -> None:
+def test_a_turn_ends_in_stages_whatever_was_left_first() -> None:
+    async def story(noted: list[str]) -> None:
+        for stage in (Stage.WRITE, Stage.BEGIN, Stage.RUN, Stage.BEGIN):
+            this_turn().at_end(stage, lambda stage=stage: noted.append(stage.name))  # type: ignore[misc]
+        await asyncio.sleep(0)
+
+    assert run(story) == ["BEGIN", "BEGIN", "RUN", "WRITE"]
+
+
+def test_what_is_left_while_a_turn_ends_is_done_in_it_where_its_stage_comes_later_and_else_in_the_next_one() -> None:
     async def story(noted: list[str]) -> None:
         turn = this_turn()
 
-        def again() -> None:
-            noted.append("end")
-            turn.at_end(lambda: noted.append("end of the next"))
+        def batch() -> None:
+            noted.append("batch")
+            for stage in Stage:
+                turn.at_end(stage, lambda stage=stage: noted.append(stage.name))  # type: ignore[misc]
 
         turn.hold()
-        turn.at_end(again)
+        turn.at_end(Stage.RUN, batch)
         turn.release(at_once=True)
         noted.append("released")
         await asyncio.sleep(0)
 
-    assert run(story) == ["end", "released", "end of the next"]
+    assert run(story) == ["batch", "WRITE", "released", "BEGIN", "RUN"]
 
 
 def test_one_that_fails_is_reported_and_the_others_are_called_all_the_same() -> None:
     async def story(noted: list[str]) -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, told: noted.append(repr(told["exception"])))
         turn = this_turn()
-        turn.at_end(lambda: 1 // 0)
-        turn.at_end(lambda: noted.append("the next"))
+        turn.at_end(Stage.RUN, lambda: 1 // 0)
+        turn.at_end(Stage.RUN, lambda: noted.append("the next"))
         await asyncio.sleep(0)
-        turn.at_end(lambda: noted.append("later"))
+        turn.at_end(Stage.RUN, lambda: noted.append("later"))
         await asyncio.sleep(0)
 
     failed, *others = run(story)

@@ -1,5 +1,7 @@
 """Calls whose requests are there, of all connections: when the turn of the loop ends, they are begun together."""
 
+import time
+
 from pupil_server.dispatch import Dispatcher, Method
 from pupil_server.nghttp2.server_call import ServerCall
 from pupil_server.turn import Stage, this_turn
@@ -18,6 +20,7 @@ class Arrivals:
         self._calls.append(call)
 
     def _begin(self) -> None:
+        since = time.monotonic()
         calls, self._calls = self._calls, []
         plain: dict[Method, list[tuple[bytes, ServerCall]]] = {}
         for call in calls:
@@ -27,7 +30,7 @@ class Arrivals:
             else:
                 plain.setdefault(call.method, []).append((request, call))
         for method, together in plain.items():
-            answers = self._dispatcher.at_once(method, [(request, call.call) for request, call in together])
+            answers = self._dispatcher.at_once(method, [(request, call.call) for request, call in together], since)
             for (_, call), answer in zip(together, answers, strict=True):
                 if answer is None:
                     call.begin()
