@@ -106,7 +106,7 @@ class Batcher:
         return images if self._pace.usual(images) + time.monotonic() - since < self._on_the_loop else 0
 
     def run_now(self, pixels: NDArray[np.uint8], requests: int, arrived: float) -> Answer:
-        """The answer to so many requests together, here and now. Raises what the model does, and then counts nothing."""
+        """The answer to so many requests together, here and now. Raises what the model does, then counts nothing."""
         waited = time.monotonic() - arrived
         outcome, seconds, cost = self._compute(pixels)
         if isinstance(outcome, Exception):

@@ -136,7 +136,7 @@ class LoadedModel:
             return self._watched(await self._submit(pixels, call, arrived), call)
 
     def takes_now(self, shape: tuple[int, int, int, int]) -> bool:
-        """Whether images (N, H, W, C) are such as `answer_now` takes: of its size, in one batch, which nobody watches."""
+        """Whether images (N, H, W, C) are such as `answer_now` takes: of its size, one batch, and nobody watches."""
         size, most = self.facts.input, min(self._max_request_images, self.max_batch)
         return shape[1:] == (size.height, size.width, size.channels) and shape[0] <= most and self.watch is None
 

@@ -11,7 +11,7 @@ from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.logs import call_id
 from pupil_server.nghttp2.arrivals import Arrivals
 from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, ProtocolError, block
-from pupil_server.nghttp2.head import Head
+from pupil_server.nghttp2.head import NOT_GRPC, Head
 from pupil_server.nghttp2.limits import Limits
 from pupil_server.nghttp2.metadata import status_headers
 from pupil_server.nghttp2.server_call import HEADERS, Held, Refused, ServerCall
@@ -34,7 +34,7 @@ class House(Protocol):
     connections: "set[Connection]"
     last_read: "Connection | None"  # the one that something came from last
 
-    def head(self, headers: Headers, /) -> Head | Block: ...
+    def head(self, headers: tuple[bytes, ...], /) -> Head | Block: ...
     def left(self, connection: "Connection") -> None: ...
 
 
@@ -47,6 +47,8 @@ class Connection(asyncio.Protocol):
         self.house, self.dispatcher, self.limits, self.held = house, house.dispatcher, house.limits, house.held
         self.loop = asyncio.get_running_loop()
         self._turn = this_turn()
+        self._headers: Headers = []  # of the last call, which the next one mostly repeats
+        self._head: Head | Block = NOT_GRPC
         self.begin_soon = house.arrivals.add
         self._flushing = self._choked = self._announced = self._leaving = False
         self._born = self._heard = self._busy = self._counted = time.monotonic()
@@ -160,12 +162,14 @@ class Connection(asyncio.Protocol):
                     Code.RESOURCE_EXHAUSTED,
                     f"the headers of the call are larger than {self.limits.header_bytes:,} bytes",
                 )
-            head = self.house.head(headers)
+            if headers != self._headers:
+                self._head = self.house.head(tuple(headers))
+                self._headers = headers
         except PupilError as error:
             return self._refused(number, block(*HEADERS, *status_headers(self.dispatcher.failure(error))))
-        if isinstance(head, Block):
-            return self._refused(number, head)
-        method, packed, left, metadata = head
+        if isinstance(self._head, Block):
+            return self._refused(number, self._head)
+        method, packed, left, metadata = self._head
         call = Call(method.path, self._heard + left, self._peer, metadata, id=call_id(metadata))
         kind = StreamCall if method.both_streams else SingleCall
         return kind(self, number, method, call, since=self._heard, packed=packed)

@@ -7,7 +7,6 @@ from pupil_server.dispatch import Method
 from pupil_server.errors import Code, ProtocolViolation
 from pupil_server.nghttp2.binding import Block, block
 from pupil_server.nghttp2.metadata import CONTENT_TYPE, metadata, seconds
-from pupil_server.nghttp2.session import Headers
 
 NOT_POST = block((b":status", b"405"), (b"allow", b"POST"))
 NOT_GRPC = block((b":status", b"415"), (b"accept", b"application/grpc"))
@@ -23,7 +22,7 @@ class Head(NamedTuple):
     metadata: Mapping[str, Any]
 
 
-def read_head(headers: Headers, methods: Mapping[bytes, Method], default_deadline: float) -> Head | Block:
+def read_head(headers: tuple[bytes, ...], methods: Mapping[bytes, Method], default_deadline: float) -> Head | Block:
     """The head of a call, or the answer to what is none. Raises ProtocolViolation for a call that gRPC forbids."""
     found = dict(zip(headers[::2], headers[1::2], strict=True))
     if found.get(b":method") != b"POST":

@@ -37,7 +37,7 @@ FRAME_BYTES = 2**18  # one read of asyncio's
 AT_ONCE = 2**18  # bytes that are handed to the socket before it is asked whether it has room for more
 SHOUTING = 4  # times the limit of header bytes, from where on we no longer read to the end to answer in words
 
-Headers = tuple[bytes, ...]  # name, value, name, value, …
+Headers = list[bytes]  # name, value, name, value, …
 
 
 class Stream(Protocol):
@@ -158,7 +158,7 @@ class Session:
         if not ended:
             self._unended.add(stream)
         fits = self._header_bytes <= self._most_header_bytes
-        self.streams[stream] = self._open_stream(stream, tuple(self._headers) if fits else None)
+        self.streams[stream] = self._open_stream(stream, self._headers if fits else None)
 
     def _stop_requests(self) -> None:
         """Of streams whose answer is out, and whose request goes on: nobody will read it."""
