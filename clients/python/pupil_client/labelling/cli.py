@@ -208,7 +208,7 @@ def extract(file: Path, sources: tuple[Path, ...], output: Path, only: str) -> N
     from pupil_client.labelling.sources import open_sources
 
     with told():
-        done = write(choose(read_rows(file), only), open_sources(sources), output)
+        done = write(lambda: choose(read_rows(file), only), open_sources(sources), output)
     click.echo(done.sentence(), err=True)
 
 
