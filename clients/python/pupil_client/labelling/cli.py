@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pupil_client.cli import MODEL_HELP, asks_a_server, connected, reaching, told
 from pupil_client.labelling.telling import bar, say, saying_how_to_go_on, terminable
+from pupil_client.server_options import MODEL_HELP, asks_a_server, connected, reaching, told
 
 if TYPE_CHECKING:
     from pupil_client.client import Client
