@@ -1,4 +1,4 @@
-"""What the pages say to type exists: commands, their options, the settings of the server, and where links lead."""
+"""What the pages say to type exists, their links lead somewhere, and no command and no setting is left out."""
 
 import re
 import shlex
@@ -51,6 +51,14 @@ def test_what_a_page_says_to_type_is_a_command_with_these_options(page: Path) ->
         assert name in COMMANDS, shlex.join(words)
         unknown = {word.partition("=")[0] for word in words if word.startswith("--")} - options(COMMANDS[name])
         assert not unknown, f"{shlex.join(words)}: no {', '.join(sorted(unknown))}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_says_to_make_is_a_target(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    for words in re.findall(r"^make ([^\n]+)|`make ([^`]+)`", page.read_text(), flags=re.MULTILINE):
+        asked = [word for word in "".join(words).partition("=")[0].split() if not word.isupper()]
+        assert set(asked) <= targets, asked
 
 
 def test_every_command_stands_on_some_page() -> None:

@@ -7,7 +7,6 @@ from concurrent import futures
 
 import grpc
 import pytest
-from click.testing import CliRunner
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -17,9 +16,11 @@ from opentelemetry.trace import StatusCode
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2
 from pupil_server.call import Call
-from pupil_server.cli import serve
 from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.errors import SettingsError
 from pupil_server.metrics import Metrics
+from pupil_server.server import Server
+from pupil_server.settings import ServerSettings
 from pupil_server.tracing import Tracing
 
 PATIENCE = 20.0
@@ -125,10 +126,11 @@ def test_a_collector_that_is_gone_neither_disturbs_the_answers_nor_the_end(start
 @pytest.mark.parametrize(
     "endpoint", ["collector:4317", "grpc://collector:4317", "http://", "http://:4317", "http://a:b", "http://[::1"]
 )
-def test_an_endpoint_that_is_no_web_address_is_refused_at_the_start_in_one_line(repository, endpoint: str) -> None:
-    ended = CliRunner().invoke(serve, ["--repository", str(repository), "--otlp-endpoint", endpoint])
+def test_an_endpoint_that_is_no_web_address_is_refused_before_the_start(tmp_path, endpoint: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Server(ServerSettings(repository=tmp_path, otlp_endpoint=endpoint))
     wanted = "http://HOST:4317 is wanted, https:// for a collector with TLS"
-    assert (ended.exit_code, ended.stderr) == (1, f"Error: --otlp-endpoint: {endpoint}; {wanted}\n")
+    assert str(refused.value) == f"--otlp-endpoint: {endpoint}; {wanted}"
 
 
 def test_nothing_of_opentelemetry_is_loaded_where_no_traces_are_asked_for() -> None:
