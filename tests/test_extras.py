@@ -54,6 +54,17 @@ def test_the_base_install_brings_grpcio_and_protobuf_and_little_else(base: Path)
     assert packages(base) == {"pupil", "click", "grpcio", "protobuf", "tqdm", "typing-extensions"}
 
 
+def test_the_install_holds_every_file_of_every_part(base: Path) -> None:
+    """Stubs, `py.typed`, recipes and templates too."""
+    (site,) = base.parent.glob("lib/python*/site-packages")
+    parts = {part.parent: part.name for part in ROOT.glob("*/pupil_*")} | {ROOT / "clients/python": "pupil_client"}
+    files = [file.relative_to(folder) for folder, part in parts.items() for file in (folder / part).rglob("*.*")]
+    recipes = [Path("pupil_training/recipes") / file.name for file in (ROOT / "training/recipes").glob("*.toml")]
+    wanted = {file for file in [*files, *recipes] if file.suffix != ".pyc"}
+    assert len({file for file in wanted if file.name == "py.typed"}) == len(parts)
+    assert {file for file in wanted if not (site / file).is_file()} == set()
+
+
 def test_with_the_base_install_the_client_opens_and_every_other_verb_says_what_brings_it(base: Path) -> None:
     assert run(base / "python", "-c", "import pupil_client; pupil_client.Client('localhost:1').close()").returncode == 0
     listed = run(base / "pupil", "--help")
@@ -64,11 +75,13 @@ def test_with_the_base_install_the_client_opens_and_every_other_verb_says_what_b
         (["report", "/", "--output", "/report.html"], "report"),
         (["export", "/", "--repository", "/"], "export"),
         (["serve", "--repository", "/"], "server"),
+        (["demo", "--folder", "/pupil-demo"], "all"),
     ):
         answer = run(base / "pupil", *arguments)
         assert answer.returncode == 1
         assert f"pip install 'pupil[{extra}]'" in answer.stderr
         assert "Traceback" not in answer.stderr
+    assert not Path("/pupil-demo").exists()
 
 
 def test_the_server_install_holds_no_torch_and_serves(tmp_path: Path, toolbox) -> None:

@@ -96,13 +96,6 @@ def test_every_command_of_the_tour_works_in_its_turn_and_then_the_python_beside_
         reader.types(f"python {script}")
 
 
-def test_every_file_that_the_readme_points_at_is_there() -> None:
-    root = Path(__file__).parent.parent
-    targets = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert targets
-    assert [target for target in targets if not (root / target).exists()] == []
-
-
 def test_every_part_in_the_tree_is_there() -> None:
     root = Path(__file__).parent.parent
     (tree,) = [block for block in blocks("text", section("How it is built")) if "pupil_proto" in block]

@@ -7,18 +7,12 @@ from typing import NamedTuple
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.cascade_evidence import CascadeEvidence, Evidence
 from pupil_server.errors import BadRequest, NoCertificate
+from pupil_server.goals import ASKED, GOALS
 from pupil_server.model import LoadedModel
 from pupil_trust.cascade import CascadeCertificate, Goal, cascade_certificate, losses_of
 from pupil_trust.certificates import NotCertifiable
 
 LIMIT, DELTA = 0.01, 0.05
-GOALS: dict[pb.CascadeGoal, Goal] = {
-    pb.CASCADE_GOAL_UNSPECIFIED: "disagreement",
-    pb.CASCADE_GOAL_DISAGREEMENT: "disagreement",
-    pb.CASCADE_GOAL_WORSE: "worse",
-    pb.CASCADE_GOAL_ACCURACY: "accuracy",
-}
-ON_THE_WIRE = {goal: number for number, goal in GOALS.items() if number != pb.CASCADE_GOAL_UNSPECIFIED}
 MOST_KEPT = 256
 
 
@@ -43,11 +37,11 @@ class CascadeCertificates:
     async def of(self, student: LoadedModel, teacher: LoadedModel, cascade: pb.Cascade) -> CascadeCertificate:
         """Raises BadRequest for a promise that makes no sense, NoCertificate with what it would take."""
         student.require_valid_calibration()
-        if cascade.goal not in GOALS:
+        if cascade.goal not in ASKED:
             raise BadRequest(f"cascade.goal: {cascade.goal} is not known; 1 DISAGREEMENT, 2 WORSE or 3 ACCURACY")
         limit, delta = _share(cascade.limit or LIMIT, "limit"), _share(cascade.delta or DELTA, "delta")
         evidence = await self._evidence.of(student, teacher)
-        asked = Asked(student.identity, teacher.identity, evidence.name, GOALS[cascade.goal], limit, delta)
+        asked = Asked(student.identity, teacher.identity, evidence.name, ASKED[cascade.goal], limit, delta)
         if found := self._kept.get(asked):
             return found
         try:
@@ -62,7 +56,7 @@ class CascadeCertificates:
 
 def cascade_message(certificate: CascadeCertificate) -> pb.CascadeCertificate:
     return pb.CascadeCertificate(
-        goal=ON_THE_WIRE[certificate.goal],
+        goal=GOALS[certificate.goal],
         limit=certificate.limit,
         delta=certificate.delta,
         threshold=certificate.threshold,

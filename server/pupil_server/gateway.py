@@ -20,13 +20,13 @@ from pupil_proto.v1.inference_pb2 import Cascade, ClassifyRequest, ClassifyRespo
 from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure, Method
 from pupil_server.errors import BadRequest, Code, PupilError
+from pupil_server.goals import GOALS
 from pupil_server.logs import call_id
 from pupil_server.multipart import multipart
 
 PATH = re.compile(r"/v1/models/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*):classify\Z")
 HTTP_STATUS = {1: 499, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 12: 501, 13: 500, 14: 503, 16: 401}  # by gRPC's
 QUERY = ("top_k", "version", "alias", "cascade", "goal", "student_alone")
-GOALS = ("disagreement", "worse", "accuracy")
 MOST_POSTS = 8  # at the same time, each with its body in memory
 LONGEST = 300.0  # seconds that a caller may ask for
 SLACK = 1.0  # seconds beyond the deadline, in which the loop says by itself that it has passed
@@ -139,16 +139,12 @@ def _cascade(asked: Mapping[str, str]) -> Cascade | None:
         if extra := {"goal", "student_alone"} & asked.keys():
             raise BadRequest(f"query: {' and '.join(sorted(extra))} without cascade=LIMIT")
         return None
-    goal, alone = asked.get("goal", GOALS[0]), asked.get("student_alone", "false")
+    goal, alone = asked.get("goal", "disagreement"), asked.get("student_alone", "false")
     if goal not in GOALS:
         raise BadRequest(f"query: goal={goal}; one of {', '.join(GOALS)} is wanted")
     if alone not in ("true", "false"):
         raise BadRequest(f"query: student_alone={alone}; true or false is wanted")
-    return Cascade(
-        limit=_number(asked["cascade"]),
-        goal=f"CASCADE_GOAL_{goal.upper()}",
-        student_alone=alone == "true",
-    )
+    return Cascade(limit=_number(asked["cascade"]), goal=GOALS[goal], student_alone=alone == "true")
 
 
 def _number(text: str) -> float:

@@ -5,6 +5,7 @@ import threading
 import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pupil_server.call import Call
 from pupil_server.errors import Code, SettingsError
@@ -68,12 +69,16 @@ class CallTrace:
 
 
 def tracing_to(endpoint: str) -> Tracing | None:
-    """Traces that a collector gets over OTLP; None without an endpoint. Raises SettingsError without the packages.
+    """Traces that a collector gets over OTLP; None without an endpoint. Raises SettingsError.
 
     Nothing of OpenTelemetry is loaded before this is asked for; its OTEL_… variables hold: sampling, service name.
     """
     if not endpoint:
         return None
+    if not _is_url(endpoint):
+        raise SettingsError(
+            f"--otlp-endpoint: {endpoint}; http://HOST:4317 is wanted, https:// for a collector with TLS"
+        )
     try:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
@@ -85,3 +90,12 @@ def tracing_to(endpoint: str) -> Tracing | None:
     provider = TracerProvider(resource=Resource.create(), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
     return Tracing(provider)
+
+
+def _is_url(endpoint: str) -> bool:
+    """The exporter would take a bare HOST:4317 as well, for a collector with TLS."""
+    try:
+        url = urlsplit(endpoint)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:  # brackets that do not match, or a port that is no number
+        return False

@@ -1,4 +1,4 @@
-"""A real gRPC server on a free port that answers by rule: an image's bytes say what becomes of it."""
+"""Servers for clients: one on a free port that answers by what an image's bytes say; and a real one."""
 
 import socket
 import threading
@@ -7,8 +7,13 @@ from concurrent import futures
 from dataclasses import dataclass, field
 
 import grpc
+import numpy as np
 import pytest
 
+from pupil_client import Client
+from pupil_client.labelling.job import SHARD_IMAGES, Job
+from pupil_client.labelling.promise import Promise
+from pupil_client.labelling.sources import open_source
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import inference_pb2_grpc as pb_grpc
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -181,3 +186,39 @@ def unused_address() -> Iterator[str]:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def real(toolbox, tmp_path_factory):
+    """A `pupil serve` of `teacher`."""
+    folder = tmp_path_factory.mktemp("served") / "repository"
+    toolbox.write_bundle(folder, "teacher", seed=1)
+    with toolbox.run_server(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def pool(toolbox, tmp_path_factory):
+    """An array of over two shards of pictures of the model's size, and a folder of forty files, two of them broken."""
+    folder = tmp_path_factory.mktemp("pool")
+    np.save(folder / "pool.npy", toolbox.random_pixels(2 * SHARD_IMAGES + 300, seed=5))
+    (folder / "photos").mkdir()
+    for number, pixels in enumerate(toolbox.random_pixels(40, seed=6)):
+        (folder / f"photos/{number:02}.png").write_bytes(toolbox.png(pixels))
+    (folder / "photos/07.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    (folder / "photos/08.png").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture
+def make_job(real, pool, tmp_path):
+    """A client, and what makes a job for `teacher` over that array, with what the test changes."""
+    with Client(real.address) as client:
+
+        def job(**changes):
+            about = {"source": open_source(pool / "pool.npy"), "output": tmp_path / "labels.jsonl",
+                     "model": client.model("teacher"), "promise": Promise("pac", 0.9, 0.1),
+                     "served_by": "here"}  # fmt: skip
+            return Job(**{**about, **changes})
+
+        yield client, job

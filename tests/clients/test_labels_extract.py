@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import os
+import sqlite3
 import tarfile
 from pathlib import Path
 
@@ -12,6 +14,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pupil_client.command import main
+from pupil_client.labelling import exports
+from pupil_client.labelling.extract import Extracted, extract
+from pupil_client.labelling.rows import read_rows
+from pupil_client.labelling.sources import open_source
 
 CLASSES = ["cat", "dog"]
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), np.uint8)
@@ -83,3 +89,56 @@ def test_other_sources_than_those_that_were_labelled_are_refused_and_leave_nothi
     assert done.exit_code == 1
     assert done.stderr == "Error: no row is about an image of these sources; name those that were labelled\n"
     assert not list(tmp_path.glob("*review*"))
+
+
+class Scores(list):
+    """Knows how many of its kind there are, and were at most."""
+
+    now = most = 0
+
+    def __init__(self, scores):
+        super().__init__(scores)
+        Scores.now += 1
+        Scores.most = max(Scores.most, Scores.now)
+
+    def __del__(self):
+        Scores.now -= 1
+
+
+def test_of_all_rows_there_are_never_more_in_memory_than_are_written_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(exports, "ROWS", 8)
+    np.save(tmp_path / "pool.npy", np.zeros((100, 2, 2), np.uint8))
+
+    def rows():
+        for number in range(100):
+            yield row(f"{tmp_path}/pool.npy#{number}", 0.5) | {"scores": Scores([0.5, number])}
+
+    done = extract(rows, open_source(tmp_path / "pool.npy"), tmp_path / "out")
+    written = list(read_rows(tmp_path / "out/labels.jsonl"))
+    assert [each["scores"][1] for each in written] == list(range(100))
+    assert (done, Scores.now) == (Extracted(100, 0), 0)
+    assert Scores.most <= 2 * 8 + 2  # a batch goes when the next one is read
+
+
+def test_the_order_is_the_rows_own_and_an_image_that_two_are_about_comes_once(labels, sources, tmp_path):
+    """Beside them lies one whose name is not UTF-8, which no row can be about."""
+    lines = labels.read_text().splitlines(keepends=True)
+    labels.write_text("".join([*reversed(lines), lines[1]]))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    done = pupil("extract", labels, *sources, tmp_path / "photos", "--only", "all", "--output", tmp_path / "out")
+    assert (done.exit_code, done.stderr) == (0, "6 images, 1 rows left out: not in these sources, or not readable\n")
+    rows = list(read_rows(tmp_path / "out/labels.jsonl"))
+    assert [each["confidence"] for each in rows] == [0.69, 0.59, 0.94, 0.7, 0.6, 0.95]
+
+
+def test_a_full_disk_under_the_temporary_file_is_told_in_one_line(labels, sources, tmp_path, monkeypatch):
+    class Full(sqlite3.Connection):
+        def executemany(self, *_):
+            raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite3, "connect", lambda _: Full(":memory:"))
+    done = pupil("extract", labels, *sources, "--output", tmp_path / "out")
+    told = "a temporary file: database or disk is full; TMPDIR may name another folder"
+    assert (done.exit_code, done.stderr) == (1, f"Error: {told}\n")
+    assert not list(tmp_path.glob("*out*"))

@@ -2,13 +2,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 
+from pupil_client.messages import GOALS
 from pupil_proto.oip.v2 import config_pb2, infer_pb2, repository_pb2, statistics_pb2
 from pupil_proto.oip.v2 import service_pb2 as oip_service
 from pupil_proto.v1 import inference_pb2, models_pb2
+from pupil_server import goals
+from pupil_trust.cascade import Goal
 
 ROOT = Path(__file__).parent.parent.parent
 STUBS = ROOT / "proto/pupil_proto"
@@ -53,6 +57,14 @@ def test_the_stubs_load_under_every_protobuf_that_a_client_may_have(tmp_path: Pa
         [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
     )
     assert (ran.returncode, ran.stdout.strip()) == (0, protobuf), ran.stderr
+
+
+def test_server_client_and_arithmetic_call_the_goals_of_a_cascade_by_the_names_of_the_contract() -> None:
+    numbers = {name.removeprefix("CASCADE_GOAL_").lower(): number for name, number in inference_pb2.CascadeGoal.items()}
+    assert goals.ASKED.keys() == set(numbers.values())
+    assert goals.ASKED[numbers.pop("unspecified")] == "disagreement"
+    assert goals.GOALS == GOALS == numbers
+    assert numbers.keys() == set(get_args(Goal))
 
 
 FIELDS = {

@@ -6,6 +6,8 @@ import grpc
 import pytest
 
 from pupil_proto.v1 import inference_pb2 as pb
+from pupil_proto.v1 import models_pb2
+from pupil_server import errors
 from pupil_server.metrics import Metrics, SupervisorMetrics
 
 PATIENCE = 20.0
@@ -66,6 +68,27 @@ def test_every_metric_carries_the_prefix_and_the_alerts_name_only_metrics_that_e
         samples |= {metric.name + ending for ending in endings}
     rules = (request.config.rootpath / "deploy/alerts.yml").read_text()
     assert set(re.findall(r"\bpupil_\w+", rules)) <= samples
+
+
+def test_the_alerts_select_by_values_that_the_server_gives(request) -> None:
+    rules = (request.config.rootpath / "deploy/alerts.yml").read_text()
+    reasons = {reason for said in re.findall(r'reason=~?"([^"]+)"', rules) for reason in said.split("|")}
+    assert reasons <= {error.rejected for error in vars(errors).values() if hasattr(error, "rejected")} - {""}
+    (unpromised,) = re.findall(r'route=~"([^"]+)"', rules)
+    routes = {name.removeprefix("ROUTE_").lower() for name, _ in pb.Route.items()}
+    found = {route for route in routes if re.fullmatch(unpromised, route)}
+    assert found == {"student_overloaded", "student_late", "student_unavailable"}
+    assert f"pupil_model_state == {models_pb2.STATE_FAILED}\n" in rules
+
+
+def test_an_alert_tells_only_of_labels_that_its_expression_keeps(request) -> None:
+    _, *rules = (request.config.rootpath / "deploy/alerts.yml").read_text().split("- alert: ")
+    for rule in rules:
+        told = set(re.findall(r"\$labels\.(\w+)", rule))
+        kept = {label for labels in re.findall(r" by \(([^)]+)\)", rule) for label in labels.split(", ")}
+        if not re.search(r"\b(sum|min|max)\b", rule):
+            kept = {"instance", "model", "version"}
+        assert told <= kept, rule
 
 
 @pytest.mark.parametrize(("interpolation", "decoded"), [("bilinear", 1), ("bicubic", 2)])

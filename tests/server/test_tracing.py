@@ -17,7 +17,10 @@ from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2
 from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.errors import SettingsError
 from pupil_server.metrics import Metrics
+from pupil_server.server import Server
+from pupil_server.settings import ServerSettings
 from pupil_server.tracing import Tracing
 
 PATIENCE = 20.0
@@ -118,6 +121,16 @@ def test_a_collector_that_is_gone_neither_disturbs_the_answers_nor_the_end(start
         connect(server.address).models.List(models_pb2.ListModelsRequest(), timeout=PATIENCE)
         server.process.terminate()
         assert server.process.wait(timeout=PATIENCE) == 0
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["collector:4317", "grpc://collector:4317", "http://", "http://:4317", "http://a:b", "http://[::1"]
+)
+def test_an_endpoint_that_is_no_web_address_is_refused_before_the_start(tmp_path, endpoint: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Server(ServerSettings(repository=tmp_path, otlp_endpoint=endpoint))
+    wanted = "http://HOST:4317 is wanted, https:// for a collector with TLS"
+    assert str(refused.value) == f"--otlp-endpoint: {endpoint}; {wanted}"
 
 
 def test_nothing_of_opentelemetry_is_loaded_where_no_traces_are_asked_for() -> None:

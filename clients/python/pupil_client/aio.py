@@ -2,40 +2,25 @@
 
 # ruff: noqa: ASYNC109  # the same words as in `Client`: a call's `timeout` travels to the server
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar, overload
 
-import grpc
-
-from pupil_client import health, messages
+from pupil_client import messages
+from pupil_client.aio_caller import AsyncCaller
 from pupil_client.client import LOAD_SECONDS
 from pupil_client.coalescing import Coalescer, Question
-from pupil_client.connection import bearer, open_async_channel, open_channel
-from pupil_client.conversation import Conversation
-from pupil_client.errors import PupilError, from_rpc
-from pupil_client.handover import Handover
+from pupil_client.errors import PupilError
 from pupil_client.images import Image, Packer, RawImage, is_one, many, raw_image
 from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, Seen, Watch
-from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
-from pupil_proto.v1.inference_pb2_grpc import InferenceStub
-from pupil_proto.v1.models_pb2_grpc import ModelsStub
 
-Request = TypeVar("Request")
-Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
 
-class AsyncClient:
+class AsyncClient(AsyncCaller):
     """`Client` for asyncio. Made inside the running loop, because its channel belongs to that loop.
-
-    Streams run in a thread of their own, on a second channel: grpc.aio says INTERNAL instead of a stream's status
-    when a write fails while the server ends it (grpc/grpc#36066).
 
     With `coalesce`, single images that are asked about within one turn of the loop travel in one request: for programs
     with many tasks that each have one image. An answer's `queue_seconds` is then the request's.
@@ -56,32 +41,8 @@ class AsyncClient:
         key: Path | None = None,
         coalesce: bool = False,
     ) -> None:
-        asyncio.get_running_loop()
-        self.address = address
-        self._timeout = timeout
-        self._tries = tries
-        self._budget = RetryBudget()
-        self._metadata = bearer(token)
-        self._channel = open_async_channel(address, tls, certificate, key)
-        self._stream_channel = open_channel(address, tls, certificate, key)
-        self._inference = InferenceStub(self._channel)
-        self._streams = InferenceStub(self._stream_channel)
-        self._models = ModelsStub(self._channel)
+        super().__init__(address, timeout=timeout, tries=tries, token=token, tls=tls, certificate=certificate, key=key)
         self._coalescer = Coalescer(self._classify) if coalesce else None
-        self._check = self._channel.unary_unary(health.CHECK, health.health_request, health.is_serving)
-
-    async def __aenter__(self) -> "AsyncClient":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Ends the connection, and every call on it."""
-        self._stream_channel.close()
-        await self._channel.close()
 
     @overload
     async def classify(
@@ -269,46 +230,6 @@ class AsyncClient:
     async def health(self, model: str = "") -> bool:
         """As `Client.health`."""
         return await self._ask(self._check, model)
-
-    async def _ask(
-        self,
-        method: "grpc.aio.UnaryUnaryMultiCallable[Request, Answer]",
-        request: Request,
-        timeout: float | None = None,
-        *,
-        tries: int | None = None,
-    ) -> Answer:
-        seconds = self._timeout if timeout is None else timeout
-        attempts = Attempts(tries=tries or self._tries, timeout=seconds, budget=self._budget)
-        while True:
-            try:
-                answer = await method(request, timeout=attempts.left(), metadata=self._metadata)
-            except grpc.RpcError as error:
-                problem = from_rpc(error, address=self.address, timeout=seconds)
-                pause = attempts.pause_after(problem)
-                if pause is None:
-                    raise problem from error
-                await asyncio.sleep(pause)
-            else:
-                attempts.answered()
-                return answer
-
-    async def _converse(
-        self,
-        method: "grpc.StreamStreamMultiCallable[Request, Answer]",
-        requests: AsyncIterator[Request],
-        timeout: float | None,
-    ) -> AsyncIterator[Answer]:
-        silence = self._timeout if timeout is None else timeout
-        loop = asyncio.get_running_loop()
-        asked = Handover(requests, loop)
-        with (
-            ThreadPoolExecutor(1, "pupil-stream") as thread,
-            asked,
-            Conversation(method, asked, address=self.address, silence=silence, metadata=self._metadata) as answers,
-        ):
-            while (answer := await loop.run_in_executor(thread, next, answers, None)) is not None:
-                yield answer
 
 
 async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:

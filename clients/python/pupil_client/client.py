@@ -1,32 +1,20 @@
 """The client for programs with threads; `AsyncClient` in `aio.py` is its other face."""
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import TypeVar, overload
+from typing import overload
 
-import grpc
-
-from pupil_client import health, messages
-from pupil_client.connection import bearer, open_channel
-from pupil_client.conversation import Conversation
-from pupil_client.errors import PupilError, from_rpc
+from pupil_client import messages
+from pupil_client.caller import Caller
+from pupil_client.errors import PupilError
 from pupil_client.images import Image, Packer, is_one, many, raw_image
 from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, Seen, Watch
-from pupil_client.retries import Attempts, RetryBudget
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
-from pupil_proto.v1.inference_pb2_grpc import InferenceStub
-from pupil_proto.v1.models_pb2_grpc import ModelsStub
 
 LOAD_SECONDS = 120.0  # reading, checking and warming a large model takes its time
 
-Request = TypeVar("Request")
-Answer = TypeVar("Answer")
 
-
-class Client:
+class Client(Caller):
     """Asks a Pupil server to classify, label and compare images.
 
     A model is named `student` (its newest version), `student/2` or `student@stable` (an alias). An image is the
@@ -39,37 +27,6 @@ class Client:
         with Client("localhost:50051") as client:
             print(client.classify(Path("cat.jpg"), model="student").label)
     """
-
-    def __init__(
-        self,
-        address: str = "localhost:50051",
-        *,
-        timeout: float = 10.0,
-        tries: int = 3,
-        token: str | None = None,
-        tls: bool | Path = False,
-        certificate: Path | None = None,
-        key: Path | None = None,
-    ) -> None:
-        self.address = address
-        self._timeout = timeout
-        self._tries = tries
-        self._budget = RetryBudget()
-        self._metadata = bearer(token)
-        self._channel = open_channel(address, tls, certificate, key)
-        self._inference = InferenceStub(self._channel)
-        self._models = ModelsStub(self._channel)
-        self._check = self._channel.unary_unary(health.CHECK, health.health_request, health.is_serving)
-
-    def __enter__(self) -> "Client":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the connection, and every call on it."""
-        self._channel.close()
 
     @overload
     def classify(
@@ -271,39 +228,6 @@ class Client:
     def health(self, model: str = "") -> bool:
         """Whether the model, or without a name the server, answers requests now (`grpc.health.v1`)."""
         return self._ask(self._check, model)
-
-    def _ask(
-        self,
-        method: "grpc.UnaryUnaryMultiCallable[Request, Answer]",
-        request: Request,
-        timeout: float | None = None,
-        *,
-        tries: int | None = None,
-    ) -> Answer:
-        seconds = self._timeout if timeout is None else timeout
-        attempts = Attempts(tries=tries or self._tries, timeout=seconds, budget=self._budget)
-        while True:
-            try:
-                answer = method(request, timeout=attempts.left(), metadata=self._metadata)
-            except grpc.RpcError as error:
-                problem = from_rpc(error, address=self.address, timeout=seconds)
-                pause = attempts.pause_after(problem)
-                if pause is None:
-                    raise problem from error
-                time.sleep(pause)
-            else:
-                attempts.answered()
-                return answer
-
-    def _converse(
-        self,
-        method: "grpc.StreamStreamMultiCallable[Request, Answer]",
-        requests: Iterator[Request],
-        timeout: float | None,
-    ) -> Iterator[Answer]:
-        silence = self._timeout if timeout is None else timeout
-        with Conversation(method, requests, address=self.address, silence=silence, metadata=self._metadata) as answers:
-            yield from answers
 
 
 def _label_requests(plan: pb.LabelPlan, images: Iterable[Image]) -> Iterator[pb.PseudoLabelRequest]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -28,6 +29,7 @@ MARKER = ".made-by-pupil-demo"
 PRECISIONS = (0.98, 0.97, 0.95, 0.9, 0.8)  # the first one that the teacher can be certified for
 DELTA = 0.1 / len(PRECISIONS)  # each of so many tries may break its promise: together they may in one of ten cases
 COMMAND_SECONDS = 900.0
+PARTS = ("torch", "onnxscript", "grpc_health")  # of training, export and server: what they lack is told at once
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ def demo(folder: Path, seed: int) -> None:
 
     About three minutes on two cores, without a download. A folder from an earlier demo is replaced.
     """
+    for name in PARTS:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(name=name)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whatever ends the demo, ends what it started too
     narrator = Narrator(steps=8)
     try:

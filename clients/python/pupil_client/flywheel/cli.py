@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pupil_client.cli import MODEL_HELP, connected, reaches_a_server
+from pupil_client.server_options import MODEL_HELP, connected, reaches_a_server
 
 if TYPE_CHECKING:
     from pupil_client.flywheel.turn import Turn

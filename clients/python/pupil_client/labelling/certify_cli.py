@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pupil_client.cli import MODEL_HELP, asks_a_server
 from pupil_client.labelling.cli import FILE, PATH, SHARE, answering
 from pupil_client.labelling.telling import bar, terminable
+from pupil_client.server_options import MODEL_HELP, asks_a_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pupil_client.cli import MODEL_HELP, asks_a_server, connected, reaching, told
 from pupil_client.labelling.telling import bar, say, saying_how_to_go_on, terminable
+from pupil_client.server_options import MODEL_HELP, asks_a_server, connected, reaching, told
 
 if TYPE_CHECKING:
     from pupil_client.client import Client
@@ -208,7 +208,7 @@ def extract(file: Path, sources: tuple[Path, ...], output: Path, only: str) -> N
     from pupil_client.labelling.sources import open_sources
 
     with told():
-        done = write(choose(read_rows(file), only), open_sources(sources), output)
+        done = write(lambda: choose(read_rows(file), only), open_sources(sources), output)
     click.echo(done.sentence(), err=True)
 
 

@@ -1,12 +1,13 @@
 """Images out of tars, tables and arrays into files of their own, with a labels file that names those."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from pupil_client.images import RawImage
 from pupil_client.labelling.exports import to_table
+from pupil_client.labelling.files import Files
 from pupil_client.labelling.pictures import Source, Unreadable
 from pupil_client.labelling.png import png
 from pupil_client.labelling.rows import Row
@@ -31,25 +32,27 @@ class Extracted:
         return f"{self.images:,} images{rest}"
 
 
-def extract(rows: Iterable[Row], source: Source, output: Path) -> Extracted:
+def extract(rows: Callable[[], Iterable[Row]], source: Source, output: Path) -> Extracted:
     """`<output>/images/<hash>.<suffix>` for each row that the source has, and `<output>/labels.jsonl` with those rows.
 
-    The rows keep their order. Raises ValueError where the folder is there already, or no row is of the source; OSError.
+    The rows, which are read twice, keep their order; of several about one image the first counts. Raises ValueError
+    where the folder is there already, or no row is of the source; OSError.
     """
-    wanted = {row["image"]: row for row in rows}
-    with whole_folder(output) as folder:
+    with whole_folder(output) as folder, Files.on_disk() as files:
         (folder / "images").mkdir()
-        files = {}
+        wanted = files.want(row["image"] for row in rows())
+        if not wanted:
+            raise ValueError("no row is among those asked for; --only all takes every one")
         for picture in source.pictures():
-            if picture.name in wanted:
+            if files.wanted(picture.name):
                 try:
-                    files[picture.name] = _write(picture.read(), folder / "images")
+                    files.put(picture.name, _write(picture.read(), folder / "images"))
                 except Unreadable:
                     continue
-        if not files:
+        done = to_table(_renamed(rows(), files, output / "images"), folder / "labels.jsonl", "jsonl")
+        if not done.rows:
             raise ValueError("no row is about an image of these sources; name those that were labelled")
-        done = to_table(_renamed(wanted, files, output / "images"), folder / "labels.jsonl", "jsonl")
-    return Extracted(done.rows, len(wanted) - done.rows)
+    return Extracted(done.rows, wanted - done.rows)
 
 
 def _write(image: RawImage, folder: Path) -> str:
@@ -61,11 +64,11 @@ def _write(image: RawImage, folder: Path) -> str:
     return name
 
 
-def _renamed(wanted: Mapping[str, Row], files: Mapping[str, str], folder: Path) -> Iterator[Row]:
+def _renamed(rows: Iterable[Row], files: Files, folder: Path) -> Iterator[Row]:
     """The rows whose images were written; the first one names the classes."""
-    classes = next((row["classes"] for row in wanted.values() if row.get("classes")), None)
-    for name, row in wanted.items():
-        if name in files:
-            file = folder / files[name]
-            yield {**row, "image": str(file), "sha256": file.name.partition(".")[0], "classes": classes}
+    classes = None
+    for number, row in enumerate(rows):
+        classes = row.get("classes") or classes
+        if name := files.of(number, row["image"]):
+            yield {**row, "image": str(folder / name), "sha256": name.partition(".")[0], "classes": classes}
             classes = None
