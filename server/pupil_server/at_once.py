@@ -13,10 +13,10 @@ import numpy as np
 from pupil_proto.v1.inference_pb2 import ModelSpec
 from pupil_server.answers import Rows
 from pupil_server.batching import Answer
+from pupil_server.decoding import whole_pixels
 from pupil_server.envelopes import Envelopes, Layout
 from pupil_server.errors import PupilError
 from pupil_server.model import LoadedModel
-from pupil_server.oip.tensors import whole
 from pupil_server.repository import Repository
 
 Kind = np.dtype[np.uint8] | np.dtype[np.float32]
@@ -115,7 +115,7 @@ def _answer(model: LoadedModel, kind: Kind, batch: Sequence[_Asked], since: floa
     """Puts the answers of one batch in their places. False where anything is wrong with it."""
     try:
         values = np.frombuffer(b"".join([one.layout.images(one.request) for one in batch]), kind)
-        pixels = whole(values).reshape(-1, *batch[0].question.shape[1:])
+        pixels = whole_pixels(values).reshape(-1, *batch[0].question.shape[1:])
         rows = AnswerRows(model, model.answer_now(pixels, len(batch), since))
     except Exception:  # of the model too: it says it again
         return False

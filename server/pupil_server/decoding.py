@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +96,19 @@ def pixels_array(pixels: Pixels, size: InputSize) -> NDArray[np.uint8]:
     if len(data) != expected:
         raise BadRequest(f"pixels: {len(data):,} bytes, {count} × {_spell(found)} take {expected:,}")
     return np.frombuffer(data, np.uint8).reshape(count, height, width, channels)
+
+
+def whole_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Flat numbers as uint8. Raises BadRequest unless nothing is lost: the graph wants pixels, not normalised ones."""
+    if values.dtype == np.uint8:
+        return values
+    with np.errstate(invalid="ignore"):  # what does not fit becomes anything, and so differs
+        pixels = values.astype(np.uint8)
+    same = pixels == values
+    if not same.all():
+        wrong = values[int(same.argmin())]
+        raise BadRequest(f"images: {wrong:g} among the pixels; whole numbers from 0 to 255 are wanted, unnormalised")
+    return pixels
 
 
 def _spell(shape: tuple[int, int, int]) -> str:

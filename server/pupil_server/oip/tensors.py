@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pupil_proto.oip.v2 import infer_pb2 as pb
 from pupil_server.bundle_facts import InputSize
+from pupil_server.decoding import whole_pixels
 from pupil_server.errors import BadRequest
 from pupil_server.oip.names import IMAGES
 from pupil_server.oip.parameters import refuse
@@ -35,7 +36,7 @@ def read_images(request: pb.ModelInferRequest, size: InputSize) -> NDArray[np.ui
         flat = _elements(tensor.contents.fp32_contents, raw, KINDS["FP32"], shape)
     else:
         raise BadRequest(f"{IMAGES}: datatype {tensor.datatype!r}; UINT8, BYTES (encoded files) or FP32 is wanted")
-    return whole(flat).reshape(shape)
+    return whole_pixels(flat).reshape(shape)
 
 
 def only_input(request: pb.ModelInferRequest) -> tuple[pb.ModelInferRequest.InferInputTensor, bytes | None]:
@@ -68,19 +69,6 @@ def _elements(typed: Sequence[float], raw: bytes | None, kind: np.dtype[Any], sh
     if len(typed) != count:
         raise BadRequest(f"{IMAGES}: {len(typed):,} elements in contents, shape {shape} takes {count:,}")
     return np.array(typed, np.float64)
-
-
-def whole(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """The same as uint8. Raises BadRequest unless nothing is lost: the graph wants pixels, not normalised ones."""
-    if values.dtype == np.uint8:
-        return values
-    with np.errstate(invalid="ignore"):  # what does not fit becomes anything, and so differs
-        pixels = values.astype(np.uint8)
-    same = pixels == values
-    if not same.all():
-        wrong = values[int(same.argmin())]
-        raise BadRequest(f"{IMAGES}: {wrong:g} among the pixels; whole numbers from 0 to 255 are wanted, unnormalised")
-    return pixels
 
 
 def _files(tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None, shape: list[int]) -> list[bytes]:
