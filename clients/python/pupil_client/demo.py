@@ -196,7 +196,7 @@ def _swap(client: Client, images: list[bytes], narrator: Narrator) -> None:
 
 HEADS = (
     "model", "parameters", "bytes", "accuracy (95 % interval)", "agrees with teacher", "p50 of one image",
-    "images/s in batches",
+    "in the model", "images/s in batches",
 )  # fmt: skip
 MODELS = (
     ("teacher", "teacher/1"),
@@ -222,6 +222,7 @@ def _measured_rows(client: Client, places: Places, pictures: Sequence[Picture]) 
             f"{found.right / found.of:.1%} ({low:.1%} to {high:.1%})",
             agreement,
             f"{found.p50_seconds * 1000:.2f} ms",
+            f"{found.p50_model_seconds * 1000:.2f} ms",
             f"{found.images_per_second:,.0f}",
         ))  # fmt: skip
     return rows

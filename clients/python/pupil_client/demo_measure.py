@@ -36,6 +36,7 @@ class Measured:
     of: int
     agreed: int | None  # with the teacher
     p50_seconds: float
+    p50_model_seconds: float  # of the former, in the model
     images_per_second: float
     parameters: int
     bytes: int
@@ -58,7 +59,7 @@ def measure(client: Client, model: str, teacher: str | None, pictures: Sequence[
             if teacher:
                 agreed += sum(each.agree for each in client.compare(images, student=model, teacher=teacher, top_k=1))
             bar.update(2)
-        p50 = _median_seconds(client, model, pictures, bar)
+        p50, in_the_model = _median_seconds(client, model, pictures, bar)
         speed = _images_per_second(client, model, pictures, bar)
     facts = json.loads((bundle / "bundle.json").read_bytes())
     return Measured(
@@ -66,22 +67,24 @@ def measure(client: Client, model: str, teacher: str | None, pictures: Sequence[
         of=len(pictures),
         agreed=agreed if teacher else None,
         p50_seconds=p50,
+        p50_model_seconds=in_the_model,
         images_per_second=speed,
         parameters=facts["parameters"],
         bytes=(bundle / "model.onnx").stat().st_size,
     )
 
 
-def _median_seconds(client: Client, model: str, pictures: Sequence[Picture], bar: "tqdm[Never]") -> float:
-    """Of single-image requests, one after the other, each from its call to its answer."""
-    seconds = []
+def _median_seconds(client: Client, model: str, pictures: Sequence[Picture], bar: "tqdm[Never]") -> tuple[float, float]:
+    """Of single-image requests, one after the other: from the call to its answer, and in the model."""
+    seconds, in_the_model = [], []
     for number in range(WARM_UP + SINGLES):
         image = pictures[number % len(pictures)].data
         began = time.perf_counter()
-        client.classify(image, model=model, top_k=1)
+        found = client.classify(image, model=model, top_k=1)
         seconds.append(time.perf_counter() - began)
+        in_the_model.append(found.answered_by.compute_seconds)
         bar.update(number >= WARM_UP)
-    return statistics.median(seconds[WARM_UP:])
+    return statistics.median(seconds[WARM_UP:]), statistics.median(in_the_model[WARM_UP:])
 
 
 def _images_per_second(client: Client, model: str, pictures: Sequence[Picture], bar: "tqdm[Never]") -> float:
