@@ -22,7 +22,7 @@ check: setup  ## ruff and mypy --strict
 	.venv/bin/mypy
 
 test: setup  ## every test
-	GOMP_SPINCOUNT=1000 .venv/bin/pytest
+	GOMP_SPINCOUNT=1000 .venv/bin/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 BENCH ?=
 bench: setup  ## what an image costs in each front, beside the barest code; BENCH="--server-core 1 --photos FOLDER"
