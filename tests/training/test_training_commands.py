@@ -2,12 +2,16 @@
 
 import importlib
 import json
+import os
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
 
 from pupil_training.cli import distill, train
@@ -46,6 +50,33 @@ def test_train_then_distill_then_evaluate(invoke: Invoke, tiny_recipe: Path, tea
     assert [report["path"] for report in reports] == ["runs/tiny", "student"]
     assert "agreement" not in reports[0]
     assert (reports[1]["teacher"], reports[1]["agreement"]["of"]) == ("teacher", 30)
+
+
+def test_a_run_without_a_terminal_says_what_it_learns_from_and_how_far_it_is(
+    invoke: Invoke, tmp_path: Path, bars_folder: Path
+) -> None:
+    """Who forgets the input's size sees what becomes of his pictures, and a log file shows that the run lives."""
+    shutil.copytree(bars_folder, tmp_path / "coloured")
+    for file in (tmp_path / "coloured").rglob("*.png"):
+        Image.open(file).resize((50, 40)).convert("RGB").save(file)
+    (tmp_path / "tiny.toml").write_text('data.root = "coloured"')
+    data, *steps, _ = invoke(train, "tiny.toml", *SMALL).stderr.splitlines()
+    first = load_run(tmp_path / "runs/tiny").load_split("validation").pictures[0].name
+    becomes = f"{first}, 50×40 in colour, becomes 28×28 in grey"
+    assert data == f"36 train, 12 validation images of 3 classes; {becomes}"
+    assert [line.partition(":")[0] for line in steps] == ["step 6 of 12", "step 12 of 12"]
+    assert "accuracy=" in steps[0]
+
+
+def test_an_interrupt_says_how_to_go_on(
+    invoke: Invoke, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pupil_training.loop.finish", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    told = invoke(train, tiny_recipe, *SMALL)
+    assert "runs/tiny: the same command with --resume goes on from its last evaluation" in told.stderr
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert invoke(train, tiny_recipe, *SMALL, "--resume").stdout == "runs/tiny\n"
 
 
 def test_evaluate_says_what_scikit_learn_says(invoke: Invoke, teacher_run: Run) -> None:

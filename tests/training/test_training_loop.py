@@ -7,6 +7,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from pupil_training import checkpoint
 from pupil_training.data.feed import Batch
 from pupil_training.errors import RunError, TrainingError
 from pupil_training.evaluate import logits_of
@@ -61,6 +62,16 @@ def test_a_run_that_was_killed_and_resumed_ends_in_the_same_weights(
     assert fingerprint(resumed.model) == fingerprint(whole.model)
     metrics = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "killed")]
     assert metrics[0] == metrics[1]
+
+
+def test_an_interrupted_run_is_not_lost_by_the_same_command(
+    recipe: MakeRecipe, train_and_kill: TrainAndKill, tmp_path: Path
+) -> None:
+    train_and_kill(recipe(steps=150, eval_every=10, log_every=5), tmp_path, at='"step": 25')
+    with pytest.raises(RunError, match="holds an interrupted run; --resume goes on with it, --force begins anew"):
+        train(recipe(steps=150, eval_every=10, log_every=5), tmp_path)
+    assert checkpoint.load(tmp_path / "checkpoint.pt").step in (20, 30)
+    assert train(recipe(steps=12), tmp_path, force=True).result["steps"] == 12
 
 
 def test_a_run_is_not_resumed_with_other_settings(recipe: MakeRecipe, tmp_path: Path) -> None:

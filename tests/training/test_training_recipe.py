@@ -41,6 +41,11 @@ def test_a_recipe_survives_the_way_through_json() -> None:
             "steps = 'many'",
             "steps: input should be a valid integer, unable to parse string as an integer, found 'many'",
         ),
+        (
+            "[pool]\nfoo = 2",
+            "unknown setting 'pool.foo'; the settings of pool are pool.method, pool.batch_size, pool.weight, "
+            "pool.rise, pool.threshold",
+        ),
         ("[data]\nshortest_side = 20", "shortest_side 20 is less than the input's 28×28"),
         ("[distill]\npool = true", "the pool has no labels: with pool = true set hard_weight = 0"),
         ("[augment]\nhue = 0.1", "augment.hue needs colours, but data.channels is 1"),

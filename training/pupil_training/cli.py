@@ -84,7 +84,13 @@ def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> Non
 
     if recipe.distill.teacher:
         say(formula(recipe.distill, recipe.smoothing), err=True)
-    run = train(recipe, out or Path("runs") / recipe.name, resume=resume, force=force)
+    folder = out or Path("runs") / recipe.name
+    try:
+        run = train(recipe, folder, resume=resume, force=force)
+    except KeyboardInterrupt:
+        if (folder / "checkpoint.pt").exists():
+            say(f"{folder}: the same command with --resume goes on from its last evaluation", err=True)
+        raise
     right = run.result["metrics"]["validation_accuracy"]
     seconds = run.result["seconds"]
     say(f"{right['right']} of {right['of']} validation images right after {seconds:.0f} s", err=True)

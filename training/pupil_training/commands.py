@@ -15,7 +15,10 @@ def one_line_errors() -> Iterator[None]:
     """What the user can mend leaves as one line, with exit code 1."""
     try:
         yield
-    except (TrainingError, FloatingPointError, OSError) as error:
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        raise click.ClickException(what or str(error)) from None
+    except (TrainingError, FloatingPointError) as error:
         raise click.ClickException(str(error)) from None
 
 

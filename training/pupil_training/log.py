@@ -1,6 +1,7 @@
-"""What a run says while it goes: metrics.jsonl for machines, a progress bar on standard error for people."""
+"""What a run says while it goes: metrics.jsonl for machines, for people a progress bar on standard error, or lines."""
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +49,14 @@ class RunLog:
         self._shown |= {name.removeprefix("validation_"): f"{value:.4g}" for name, value in metrics.items()}
         self._shown.pop("learning_rate", None)
         self._bar.set_postfix(self._shown)
+        if self._bar.disable and "validation_accuracy" in metrics:  # a log file shows that it lives, too
+            shown = ", ".join(f"{name}={value}" for name, value in self._shown.items())
+            self.say(f"step {step} of {self._bar.total}: {shown}")
+
+    def say(self, line: str) -> None:
+        """A line of its own on standard error."""
+        if self._file is not None:
+            self._bar.write(line, file=sys.stderr)
 
     def _keep_lines_before(self, first_step: int) -> None:
         """Drops what an interrupted run wrote after its last checkpoint; it will be written again."""

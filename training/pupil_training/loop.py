@@ -80,6 +80,7 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
     student.train()
     first_step = before.step + 1 if before else 1
     with closing(data), RunLog(folder, recipe, first_step, leads=team.leads) as log:
+        log.say(data.sentence())
         for step in log.steps():
             rate = learning_rate(step, recipe.steps, recipe.optim)
             set_rate(optimizer, rate)

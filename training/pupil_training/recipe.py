@@ -186,7 +186,11 @@ def _suggestion(setting: str) -> str:
     near = difflib.get_close_matches(setting, known, n=1, cutoff=0.75)
     last = setting.rpartition(".")[2]
     near = near or [name for name in known if difflib.get_close_matches(last, [name.rpartition(".")[2]], cutoff=0.75)]
-    return f"; did you mean '{near[0]}'?" if near else f"; the settings are {', '.join(known)}"
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    group = setting.rpartition(".")[0]
+    beside = [name for name in known if name.rpartition(".")[0] == group] or known
+    return f"; the settings{f' of {group}' if group else ''} are {', '.join(beside)}"
 
 
 def _names(settings: type[Settings], prefix: str = "") -> Iterator[str]:

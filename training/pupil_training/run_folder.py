@@ -36,13 +36,16 @@ def open_run(
 ) -> Checkpoint | None:
     """Makes the folder ready; the checkpoint to go on from, if any.
 
-    Raises RunError: a finished run is in the way, or the interrupted one had another recipe or other images.
+    Raises RunError: a run is in the way, finished or not, or the interrupted one had another recipe or other images.
     """
     saved = folder / "checkpoint.pt"
     finished = (folder / "result.json").exists()
     if finished and not force:
         raise RunError(f"{folder}: holds a finished run; choose another --out, or --force to train it again")
-    going_on = resume and saved.exists() and not finished
+    interrupted = saved.exists() and not finished
+    if interrupted and not (resume or force):
+        raise RunError(f"{folder}: holds an interrupted run; --resume goes on with it, --force begins anew")
+    going_on = resume and interrupted
     if going_on:
         _check_same(recipe, load_recipe_json(folder), folder)
         _check_same_images(splits, folder)

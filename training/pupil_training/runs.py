@@ -41,7 +41,8 @@ class Run:
 def load_run(folder: Path) -> Run:
     """The run in a folder. Raises RunError: none there, unfinished, damaged, or with NaN weights."""
     if not (folder / "recipe.json").is_file():
-        raise RunError(f"{folder}: not a run (no recipe.json); `pupil train` and `pupil distill` write one")
+        lacks = "no recipe.json" if folder.is_dir() else "no such folder"
+        raise RunError(f"{folder}: not a run ({lacks}); `pupil train` and `pupil distill` write one")
     if not (folder / "result.json").is_file():
         raise RunError(f"{folder}: the run is unfinished; give the command that started it once more, with --resume")
     recipe = load_recipe_json(folder)

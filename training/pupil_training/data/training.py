@@ -1,9 +1,11 @@
 """What one run learns from."""
 
+import io
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from pupil_training.data.feed import Feed
@@ -20,6 +22,8 @@ from pupil_training.data.written_splits import WrittenSplits
 from pupil_training.errors import RecipeError
 from pupil_training.preprocess import Preprocess
 from pupil_training.recipe import Recipe
+
+GREY = ("1", "L", "LA", "I;16", "I;16B")  # Pillow's modes
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,16 @@ class TrainingData:
     def validation_labels(self) -> Tensor:
         assert self.validation.labels is not None  # every source labels this split
         return self.validation.labels
+
+    def sentence(self) -> str:
+        """`585 train, 135 validation images of 3 classes; cat/7.jpg, 500×375 in colour, becomes 28×28 in grey`."""
+        counts = ", ".join(f"{count:,} {origin}" for origin, count in self.counts.items())
+        size = self.splits.data
+        with Image.open(io.BytesIO(self.validation.encoded(0))) as picture:
+            was = f"{picture.width}×{picture.height} in {'grey' if picture.mode in GREY else 'colour'}"
+        becomes = f"{size.width}×{size.height} in {'grey' if size.channels == 1 else 'colour'}"
+        first = self.validation.pictures[0].name
+        return f"{counts} images of {len(self.classes)} classes; {first}, {was}, becomes {becomes}"
 
     def feed(self, recipe: Recipe, cut: Cut, device: torch.device) -> Feed:
         """The batches of the run. Raises RecipeError where pairs are mixed and a process's share is odd."""
