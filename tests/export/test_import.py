@@ -17,6 +17,7 @@ from scipy.special import softmax
 from pupil_export.foreign.cli import import_command
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import inference_pb2_grpc
+from pupil_training.judge.cli import evaluate
 
 CLASSES = 5
 SIDE = 8
@@ -159,6 +160,28 @@ def test_grey_images_of_a_size_that_the_graph_leaves_open(graph: Graph, toolbox)
     assert run(model, "--size", f"{SIDE}x{SIDE}", mean="0.4", std="0.2").exit_code == 0
     grey = pixels(channels=1)
     assert np.abs(served(toolbox, model, grey) - expected(grey)).max() < 1e-5
+
+
+@pytest.mark.parametrize("batch", [{}, {"batch": 1, "mixing": True}])  # mixing: one image at a time for ever
+def test_it_is_judged_on_its_users_images(graph: Graph, tmp_path: Path, batch) -> None:
+    """Beside a run, its teacher or its student, as every bundle is; what nobody knows of it is left open."""
+    shown = pixels(20)
+    labels = np.random.default_rng(2).integers(0, CLASSES, 20)
+    for place, name in enumerate("abcde"):
+        for split, chosen in (("train", [0]), ("test", np.flatnonzero(labels == place))):
+            (tmp_path / split / name).mkdir(parents=True)
+            for image in chosen:
+                Image.fromarray(shown[image]).save(tmp_path / split / name / f"{image}.png")
+    assert run(graph(**batch)).exit_code == 0
+    folder = str(tmp_path / "models/foreign")
+    told = CliRunner().invoke(evaluate, [folder, "--data", f"root={tmp_path}", "--json"])
+    report = json.loads(told.stdout)
+    right = int((expected(shown).argmax(axis=1) == labels).sum())  # mixing with nobody else doubles the logits
+    assert report["accuracy"] == {"right": right, "of": 20}
+    assert (report["parameters"], report["multiply_adds"]) == (None, None)
+    assert CliRunner().invoke(evaluate, [folder]).stderr == (
+        f"Error: {folder}: it was trained elsewhere, so say on which images it is judged: --data root=FOLDER\n"
+    )
 
 
 def test_a_published_net_is_freed_from_its_batch_of_one(tmp_path: Path) -> None:

@@ -35,12 +35,17 @@ class Bundle:
         return tuple(self.facts["classes"])
 
     @property
+    def imported(self) -> bool:
+        """Whether it was trained elsewhere: nothing is known of its recipe and its data then."""
+        return "graph" in self.facts
+
+    @property
     def input(self) -> InputSize:
         return InputSize(*(self.facts["input"][side] for side in InputSize._fields))
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, K), on the CPU, of uint8 images (N, H, W, C)."""
-        batches = torch.split(images.cpu(), batch_for(images))
+        batches = torch.split(images.cpu(), self.facts.get("max_batch") or batch_for(images))
         answers = [self.session.run(["logits"], {"images": batch.numpy()})[0] for batch in batches]
         return torch.cat([torch.from_numpy(logits) for logits in answers])
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -28,16 +28,16 @@ class BundleCandidate(Candidate):
         bundle = load_bundle(folder, torch.device("cpu"))
         facts = bundle.facts
         try:
-            recipe = parse_recipe({"data": facts["recipe"]["data"]}, str(folder / "bundle.json"))
+            recipe = parse_recipe({"data": _data(bundle)}, str(folder / "bundle.json"))
             return cls(
                 path=folder,
                 name=facts["model"],
-                net=facts["recipe"]["model"]["name"],
+                net=facts["graph"]["file"] if bundle.imported else facts["recipe"]["model"]["name"],
                 classes=bundle.classes,
                 data=recipe.data,
                 temperature=facts["temperature"],
-                parameters=facts["parameters"],
-                multiply_adds=facts["multiply_adds"],
+                parameters=None if bundle.imported else facts["parameters"],
+                multiply_adds=None if bundle.imported else facts["multiply_adds"],
                 bytes=bundle.bytes,
                 bundle=bundle,
             )
@@ -63,3 +63,12 @@ class BundleCandidate(Candidate):
         teacher = BundleCandidate.load(folder)
         same = teacher.bundle.facts["fingerprint"] == named["fingerprint"] and teacher.bundle.input == self.bundle.input
         return teacher if same and set(teacher.classes) == set(self.classes) else None
+
+
+def _data(bundle: Bundle) -> dict[str, Any]:
+    """The settings of its data; of one that was trained elsewhere only how a picture is fitted is known."""
+    facts = bundle.facts
+    if not bundle.imported:
+        data: dict[str, Any] = facts["recipe"]["data"]
+        return data
+    return {**facts["input"], **{name: facts["resize"][name] for name in ("shortest_side", "interpolation")}}

@@ -31,8 +31,8 @@ class Candidate(ABC):
     classes: tuple[str, ...]
     data: DataSettings
     temperature: float
-    parameters: int
-    multiply_adds: int
+    parameters: int | None  # None, like the next, where it is not known: of a graph that was imported
+    multiply_adds: int | None
     bytes: int  # of a run's weights, of a bundle's graph
 
     @abstractmethod

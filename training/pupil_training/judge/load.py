@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pupil_training.bundles import find_bundle
 from pupil_training.data import SPLITS, ImageSet, load_split
-from pupil_training.errors import DataError
+from pupil_training.errors import BundleError, DataError
 from pupil_training.judge.bundle_candidate import BundleCandidate
 from pupil_training.judge.candidate import Candidate
 from pupil_training.judge.run_candidate import run_candidate
@@ -14,11 +15,14 @@ from pupil_training.runs import differing_classes
 
 
 def load_candidate(path: Path, overrides: Sequence[str] = ()) -> Candidate:
-    """The run or the bundle in a folder; `overrides` are `key=value` for the settings of its data.
+    """The run or the bundle in a folder, the newest bundle in a model's; `overrides`, `key=value`, are about its data.
 
     Raises RunError, BundleError, RecipeError for a mistyped override, NotInstalled for a bundle without onnxruntime.
     """
-    candidate = BundleCandidate.load(path) if (path / "bundle.json").is_file() else run_candidate(path)
+    bundle = find_bundle(path)
+    candidate = run_candidate(path) if bundle is None else BundleCandidate.load(bundle)
+    if isinstance(candidate, BundleCandidate) and candidate.bundle.imported and not overrides:
+        raise BundleError(f"{path}: it was trained elsewhere, so say on which images it is judged: --data root=FOLDER")
     return replace(candidate, data=override_data(candidate.data, overrides)) if overrides else candidate
 
 

@@ -29,8 +29,8 @@ def comparison(judgements: Sequence[Judgement]) -> str:
         ("temperature", lambda each: f"{each.candidate.temperature:.3g}"),
         ("agrees with its teacher", _agreement),
         ("KL(teacher ‖ model)", lambda each: f"{each.closeness['kl']:.4f}" if each.teacher else "-"),
-        ("parameters", lambda each: f"{each.candidate.parameters:,}"),
-        ("multiply-adds", lambda each: f"{each.candidate.multiply_adds:,}"),
+        ("parameters", lambda each: _counted(each.candidate.parameters)),
+        ("multiply-adds", lambda each: _counted(each.candidate.multiply_adds)),
         ("bytes", lambda each: f"{each.candidate.bytes:,}"),
     ]
     if len(judgements) > 1:
@@ -70,6 +70,10 @@ def aligned(rows: Sequence[Row]) -> str:
         cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
         lines.append("  ".join(cells))
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _counted(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
 
 
 def _with_interval(counted: Counted) -> str:

@@ -49,8 +49,9 @@ def comparison_part(entries: Sequence[Entry]) -> Part:
     return {"rows": rows, "ranges": _ranges(entries), "first": _floor(shown), "machine": machine()}
 
 
-def _costs(numbers: Sequence[int]) -> list[Cell]:
-    return [Cell(f"{number:,}", _times_less(number, numbers[0])) for number in numbers]
+def _costs(numbers: Sequence[int | None]) -> list[Cell]:
+    first = numbers[0] or 0
+    return [Cell(NOTHING) if each is None else Cell(f"{each:,}", _times_less(each, first)) for each in numbers]
 
 
 def _sized(candidates: Sequence[Candidate]) -> list[Cell]:
