@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pupil_server.errors import BundleError
 
+FORMAT = 1
 GOLDENS = "golden/golden.json"
 
 
@@ -91,10 +92,11 @@ def read_facts(folder: Path) -> BundleFacts:
     file = folder / "bundle.json"
     try:
         raw = json.loads(file.read_bytes())
+        _check_format(file, raw)
         facts = BundleFacts.model_validate(raw)
         computed = fingerprint(raw)
     except OSError as error:
-        raise BundleError(f"{file}: {error.strerror}; is this a bundle?") from error
+        raise BundleError(f"{file}: {error.strerror}; a bundle is wanted, as in repository/student/1") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -104,6 +106,13 @@ def read_facts(folder: Path) -> BundleFacts:
     if computed != facts.fingerprint:
         raise BundleError(f"{file}: changed since it was exported (the fingerprint differs); export it again")
     return facts
+
+
+def _check_format(file: Path, raw: Any) -> None:
+    found = raw.get("format") if isinstance(raw, dict) else None
+    if type(found) is int and found != FORMAT:
+        what = "export it again" if found < FORMAT else "a newer Pupil wrote it: serve it with that one"
+        raise BundleError(f"{file}: of format {found}, but this version reads format {FORMAT}; {what}")
 
 
 def fingerprint(facts: dict[str, Any]) -> str:

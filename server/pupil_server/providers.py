@@ -33,10 +33,10 @@ class Gpu:
 
 def best_device(available: Sequence[str], devices: Path = Path("/dev")) -> tuple[str, str]:
     """What `auto` means here, and why it is not CUDA where it is not."""
-    if PROVIDERS["cuda"] not in available:
-        return "cpu", "this build of ONNX Runtime has no CUDA provider"
     if not any(devices.glob("nvidia[0-9]*")):
-        return "cpu", "no NVIDIA device is visible"
+        return "cpu", "no NVIDIA device is visible; --device cpu says that none is meant"
+    if PROVIDERS["cuda"] not in available:
+        return "cpu", "this build of ONNX Runtime has no CUDA provider; pip install 'pupil[cuda]' brings one"
     return "cuda", ""
 
 

@@ -26,11 +26,13 @@ from pupil_server.table import INFERENCE, SERVICES, methods
 from pupil_server.tls import watched_certificates
 from pupil_server.tokens import Tokens
 from pupil_server.tracing import tracing_to
+from pupil_server.versions import repository_above
 from pupil_server.watched import Watched
 from pupil_server.watching import watch
 from pupil_server.workers.catching_up import loaded_elsewhere
 from pupil_server.workers.changes import control_front, none_meanwhile, on_every_worker
 from pupil_server.workers.place import Place
+from pupil_server.workers.port import ReservedPort
 
 log = logging.getLogger("pupil.server")
 
@@ -95,6 +97,8 @@ class Server:
                 gateway=self._gateway() if self.settings.http_gateway else None,
             )
             self.http_port = self._operations.port
+            if not (self._place or self.settings.unix):
+                ReservedPort(self.settings.host, self.settings.port).close()  # told now, not after every model is read
             async with none_meanwhile(self._place):
                 await self._load()
                 if self._control:
@@ -157,9 +161,9 @@ class Server:
     def _names(self) -> list[str]:
         on_disk = self.repository.on_disk()
         if not on_disk:
-            raise BundleError(
-                f"{self.settings.repository}: no <model>/<version>/bundle.json here; write one with pupil export"
-            )
+            above = repository_above(self.settings.repository)
+            next_ = f"the repository is {above}" if above else "write one with pupil export"
+            raise BundleError(f"{self.settings.repository}: no <model>/<version>/bundle.json here; {next_}")
         for name in (*self.settings.models, *Policies(self.settings.versions).names):
             if name not in on_disk:
                 raise BundleError(f"{self.settings.repository}: no model {name}; it has: {', '.join(on_disk)}")

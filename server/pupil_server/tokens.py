@@ -1,5 +1,6 @@
 """Who may call: bearer tokens, each with its scopes, kept as hashes in a file."""
 
+import difflib
 import hashlib
 import hmac
 import secrets
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from pupil_server.errors import PermissionDenied, SettingsError, Unauthenticated
 from pupil_server.quotas import Bucket, Quota, new_bucket
@@ -126,6 +128,16 @@ def read_tokens(file: Path) -> tuple[Entry, ...]:
         raise SettingsError(f"{file}: {error}") from None
 
 
+def _wanted(error: ErrorDetails) -> str:
+    """What is wrong with a key, for whoever writes the file."""
+    *inside, key = map(str, error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = (Entry if inside else TokensFile).model_fields
+        close = difflib.get_close_matches(key, known, 1)
+        return f"unknown; did you mean {close[0]!r}?" if close else f"unknown; known: {', '.join(known)}"
+    return f"wanted: {WANTED[str(error['loc'][2])]}" if error["type"] == "string_pattern_mismatch" else error["msg"]
+
+
 def parse_tokens(text: str) -> tuple[Entry, ...]:
     """The entries of a file's text. Raises SettingsError."""
     try:
@@ -134,9 +146,7 @@ def parse_tokens(text: str) -> tuple[Entry, ...]:
         raise SettingsError(f"not TOML ({error})") from None
     except ValidationError as error:
         first = error.errors(include_input=False)[0]  # what was found may be a token that was not hashed
-        pattern = first["type"] == "string_pattern_mismatch"
-        wanted = f"wanted: {WANTED[str(first['loc'][2])]}" if pattern else first["msg"]
-        raise SettingsError(f"{' '.join(str(part) for part in first['loc'])}: {wanted}") from None
+        raise SettingsError(f"{' '.join(str(part) for part in first['loc'])}: {_wanted(first)}") from None
     for what in ("name", "sha256"):
         values = [getattr(entry, what) for entry in entries]
         if twice := {value for value in values if values.count(value) > 1}:

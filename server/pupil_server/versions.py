@@ -36,6 +36,13 @@ def versions_on_disk(repository: Path) -> dict[str, list[int]]:
     return found
 
 
+def repository_above(folder: Path) -> Path | None:
+    """Where a folder lies that is itself a model's or a bundle: the one that was meant."""
+    if (folder / "bundle.json").is_file():
+        return folder.resolve().parents[1]
+    return folder.resolve().parent if any(folder.glob("*/bundle.json")) else None
+
+
 def stamp(folder: Path) -> str:
     """Another text whenever a file in the folder was added, removed or written."""
     files = []

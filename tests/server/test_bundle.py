@@ -61,7 +61,7 @@ def test_a_bundle_that_names_files_outside_itself_is_refused(bundle: Path, toolb
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"format": 2}, "format: Input should be 1"),
+        ({"format": 2}, "of format 2, but this version reads format 1; a newer Pupil wrote it"),
         ({"temperature": 0}, "temperature"),
         ({"classes": ["only"]}, "classes"),
         ({"input": {"height": 6, "width": 6, "channels": 2}}, "input.channels"),

@@ -148,9 +148,12 @@ def test_graphs_and_the_engine_cache_are_there_for_those_who_ask(tmp_path: Path)
 
 def test_auto_says_why_it_is_not_cuda(tmp_path: Path) -> None:
     both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    assert best_device(both[1:], tmp_path) == ("cpu", "this build of ONNX Runtime has no CUDA provider")
-    assert best_device(both, tmp_path) == ("cpu", "no NVIDIA device is visible")
+    for known in (both, both[1:]):
+        meant = "no NVIDIA device is visible; --device cpu says that none is meant"
+        assert best_device(known, tmp_path) == ("cpu", meant)
     (tmp_path / "nvidia0").touch()
+    lacks = "this build of ONNX Runtime has no CUDA provider; pip install 'pupil[cuda]' brings one"
+    assert best_device(both[1:], tmp_path) == ("cpu", lacks)
     assert best_device(both, tmp_path) == ("cuda", "")
 
 

@@ -60,6 +60,12 @@ def test_an_empty_repository_ends_the_start_with_what_to_do(tmp_path) -> None:
     assert (ended.returncode, "write one with pupil export" in ended.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("inside", ["student", "student/1"])
+def test_a_folder_inside_the_repository_ends_the_start_with_the_one_that_was_meant(repository, inside: str) -> None:
+    ended = serve(repository / inside)
+    assert ended.stderr.splitlines()[-1].endswith(f"bundle.json here; the repository is {repository.resolve()}")
+
+
 def test_a_port_in_use_ends_the_start_with_one_line(repository) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -67,6 +73,8 @@ def test_a_port_in_use_ends_the_start_with_one_line(repository) -> None:
             ended = serve(repository, "--port", "0", option, port)
             assert ended.returncode == 1
             assert f"127.0.0.1:{port} is in use" in ended.stderr.splitlines()[-1]
+            assert f"choose another {option} or --host" in ended.stderr.splitlines()[-1]
+            assert "student/1" not in ended.stderr, "models were read first, which may take minutes"
             assert "Traceback" not in ended.stderr
 
 

@@ -121,7 +121,12 @@ def test_reading_the_file_again_does_not_fill_a_quota_that_was_used_up(file: Pat
         (entry("our shop", "infer"), "token 0 name: wanted: letters, digits, '.', '_' and '-'"),
         ('[[token]]\nname = "a"\nsha256 = "AB"\nscopes = ["infer"]', "token 0 sha256: wanted: 64 hexadecimal digits"),
         (entry("a"), "token 0 scopes"),
-        (entry("a", "infer", tokn=1), "token 0 tokn: Extra inputs are not permitted"),
+        (
+            entry("a", "infer", tokn=1),
+            "token 0 tokn: unknown; known: name, sha256, scopes, images_per_second, burst, expires",
+        ),
+        (entry("a", "infer", scope=1), "token 0 scope: unknown; did you mean 'scopes'?"),
+        ("[[tokens]]", "tokens: unknown; did you mean 'token'?"),
         (entry("a", "infer", expires="2027-01-01T00:00:00"), "token 0 expires"),
         (entry("a", "infer", images_per_second=0), "token 0 images_per_second"),
         (entry("a", "infer", burst=5), "burst: means nothing without images_per_second"),

@@ -21,7 +21,7 @@ class ReservedPort:
         except OSError as error:
             self.close()
             raise OSError(
-                f"{host}:{port} is in use or not ours to use; choose another one: {error.strerror}"
+                f"{host}:{port} is in use or not ours to use; choose another --port or --host: {error.strerror}"
             ) from error
 
     def close(self) -> None:

@@ -60,7 +60,7 @@ def test_a_port_that_somebody_listens_on_is_refused_even_where_that_one_would_sh
             listening.bind(("127.0.0.1", 0))
             listening.listen()
             port = listening.getsockname()[1]
-            with pytest.raises(OSError, match=f"127.0.0.1:{port} is in use or not ours to use; choose another one"):
+            with pytest.raises(OSError, match=f"127.0.0.1:{port} is in use or not ours to use; choose another --port"):
                 ReservedPort("127.0.0.1", port)
 
 
