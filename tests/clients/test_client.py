@@ -94,7 +94,8 @@ def test_a_path_is_read_and_an_array_travels_as_pixels(client, tmp_path):
     ("image", "said"),
     [
         ("cat.jpg", "an image is bytes, a Path or an array of uint8 pixels, not str"),
-        (np.zeros((4, 3), np.float32), "pixels are uint8: 4 × 3 has 12 of them, but here are 48 bytes"),
+        (np.zeros((4, 3), np.float32), "pixels are uint8, from 0 to 255, not float32"),
+        (np.zeros((4, 3), np.int8), "pixels are uint8, from 0 to 255, not int8"),
         (np.zeros((1, 4, 3, 1), np.uint8), "height × width × channels, not 1 × 4 × 3 × 1"),
         ([b"cat", np.zeros((4, 3), np.uint8)], "one request carries files, or pixels of one size"),
         ([np.zeros((4, 3), np.uint8), np.zeros((3, 4), np.uint8)], "3 × 4 × 1, 4 × 3 × 1"),

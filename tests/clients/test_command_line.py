@@ -232,7 +232,11 @@ def test_a_file_that_cannot_be_read_keeps_its_place(server, folder, tmp_path):
         (["--output", "labels.txt"], "labels.txt: a labels file ends in .parquet, .jsonl, .csv"),
         (["--output", "nowhere/labels.csv"], "nowhere"),
         (["--output", "labels.csv", "--model", "large"], "no model 'large'; there is student"),
-        (["--output", "labels.csv", "--guarantee", "fixed"], "a threshold goes with guarantee 'fixed'"),
+        (["--output", "labels.csv", "--guarantee", "fixed"], "guarantee 'fixed' accepts from a threshold on"),
+        (
+            ["--output", "labels.csv", "--threshold", "0.9"],
+            "goes with guarantee 'fixed', and guarantee 'pac' finds its",
+        ),
     ],
 )
 def test_what_label_cannot_do_is_told_in_one_line_and_leaves_nothing(

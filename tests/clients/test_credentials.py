@@ -117,6 +117,15 @@ def test_credentials_that_do_not_belong_together_are_told_apart(guarded: Guarded
         Client(guarded.address, **{name: getattr(guarded, name) for name in given})
 
 
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [("http://h:1", "here h:1$"), ("https://h:1/", r"here h:1; for TLS say so \(--tls, or tls=True\)$")],
+)
+def test_an_address_that_is_a_url_is_told_as_one(url: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Client(url)
+
+
 def test_the_command_line_takes_the_token_from_the_environment(guarded: Guarded, image: bytes, tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(image)
     server = ["--server", guarded.address, "--tls-ca", guarded.ca, "--tls-certificate", guarded.certificate]

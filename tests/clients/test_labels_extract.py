@@ -83,6 +83,16 @@ def test_what_was_extracted_is_exported_like_files(labels, sources, tmp_path):
     assert sorted(file.suffix for file in (tmp_path / "out/cat").iterdir()) == [".bmp", ".png"]
 
 
+def test_where_no_row_is_wanted_it_is_told_which_would_be(labels, sources, tmp_path):
+    """Not that the sources are wrong."""
+    rows = [json.loads(line) for line in labels.read_text().splitlines()]
+    labels.write_text("".join(json.dumps({**each, "accepted": True}) + "\n" for each in rows))
+    done = pupil("extract", labels, *sources, "--output", tmp_path / "review")
+    assert done.stderr == "Error: no row is among those asked for; --only all takes every one\n"
+    done = pupil("export", labels, "--to", "label-studio", "--output", tmp_path / "review.json")
+    assert done.stderr == "0 rows: none is abstained, --only all takes every one\n"
+
+
 def test_other_sources_than_those_that_were_labelled_are_refused_and_leave_nothing(labels, tmp_path):
     np.save(tmp_path / "other.npy", PIXELS)
     done = pupil("extract", labels, tmp_path / "other.npy", "--output", tmp_path / "review")

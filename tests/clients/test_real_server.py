@@ -99,6 +99,25 @@ def test_the_command_says_who_answered(real, toolbox, pixels, tmp_path):
     assert "at least 2995 calibration images" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (["studnet"], "no model studnet; loaded: student/1, teacher/1"),
+        (["student:int8"], "student/1 does not answer in precision 'int8'; it answers in fp32"),
+        (["student", "--cascade", "0.0001"], "needs at least"),
+    ],
+)
+def test_what_every_image_would_hear_is_told_once(real, toolbox, pixels, tmp_path, asked, why):
+    files = [tmp_path / f"{number}.png" for number in range(len(pixels))]
+    for file, image in zip(files, pixels, strict=True):
+        file.write_bytes(toolbox.png(image))
+    command = ["classify", *map(str, files), "--server", real.address, "--model", *asked]
+    told = CliRunner().invoke(main, command).stderr.splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("Error: ")
+    assert why in told[0]
+
+
 def test_comparisons_measure_the_divergence_of_student_from_teacher(toolbox, client, pixels):
     teacher, student = toolbox.linear_scores(pixels, seed=1), toolbox.linear_scores(pixels, seed=2)
     found = client.compare([toolbox.png(image) for image in pixels], student="student")

@@ -58,7 +58,7 @@ def classify(
 
     An image that fails is named on standard error, the others are answered; then the exit code is 1.
     """
-    from pupil_client import Cascade, PupilError
+    from pupil_client import Cascade, NotFound, NotPossible, PupilError
 
     if student_alone and not limit:
         raise click.UsageError("--student-alone is about a cascade; give --cascade SHARE too")
@@ -67,6 +67,8 @@ def classify(
     with connected(server, timeout, tls_ca) as client:
         answers = client.classify_stream(images, model=model, top_k=top_k, cascade=how)
         for path, found in zip(images, answers, strict=True):
+            if isinstance(found, (NotFound, NotPossible)):
+                raise found  # not about this image: every other one would hear the same
             if isinstance(found, PupilError):
                 failed += 1
                 click.echo(f"{path}: {found}", err=True)

@@ -22,6 +22,7 @@ Metadata: TypeAlias = tuple[tuple[str, str], ...]
 def open_channel(address: str, tls: bool | Path, certificate: Path | None, key: Path | None) -> grpc.Channel:
     """A channel without TLS, or with it: against the system's authorities (`True`) or those of a PEM file."""
     credentials = _credentials(tls, certificate, key)
+    _refuse_url(address)
     if credentials is None:
         return grpc.insecure_channel(address, OPTIONS)
     return grpc.secure_channel(address, credentials, OPTIONS)
@@ -30,6 +31,7 @@ def open_channel(address: str, tls: bool | Path, certificate: Path | None, key: 
 def open_async_channel(address: str, tls: bool | Path, certificate: Path | None, key: Path | None) -> grpc.aio.Channel:
     """The same for the running event loop."""
     credentials = _credentials(tls, certificate, key)
+    _refuse_url(address)
     if credentials is None:
         return grpc.aio.insecure_channel(address, OPTIONS)
     return grpc.aio.secure_channel(address, credentials, OPTIONS)
@@ -38,6 +40,13 @@ def open_async_channel(address: str, tls: bool | Path, certificate: Path | None,
 def bearer(token: str | None) -> Metadata:
     """What goes with each call, so that the server knows the caller."""
     return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+def _refuse_url(address: str) -> None:
+    scheme, separator, rest = address.partition("://")
+    if separator and scheme in ("http", "https", "grpc", "grpcs"):
+        tls = "; for TLS say so (--tls, or tls=True)" if scheme in ("https", "grpcs") else ""
+        raise ValueError(f"{address}: an address is host:port, here {rest.rstrip('/')}{tls}")
 
 
 def _credentials(tls: bool | Path, certificate: Path | None, key: Path | None) -> grpc.ChannelCredentials | None:

@@ -51,6 +51,9 @@ def raw_image(image: Image) -> RawImage:
         return RawImage(image.read_bytes())
     if not (hasattr(image, "shape") and hasattr(image, "tobytes")):
         raise BadRequest(f"an image is bytes, a Path or an array of uint8 pixels, not {type(image).__name__}")
+    kind = str(getattr(image, "dtype", "uint8"))
+    if kind != "uint8":
+        raise BadRequest(f"pixels are uint8, from 0 to 255, not {kind}: scaling and normalisation are the model's own")
     shape = tuple(image.shape)
     if len(shape) not in (2, 3):
         raise BadRequest(f"pixels of one image are height × width or height × width × channels, not {_times(shape)}")

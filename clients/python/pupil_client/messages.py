@@ -97,8 +97,10 @@ def label_plan(
     """Under which promise a label is accepted."""
     if guarantee not in GUARANTEES:
         raise BadRequest(f"guarantee {guarantee!r}: one of {', '.join(GUARANTEES)} is wanted")
-    if (guarantee == "fixed") != (threshold is not None):
-        raise BadRequest("a threshold goes with guarantee 'fixed', and with no other")
+    if guarantee == "fixed" and threshold is None:
+        raise BadRequest("guarantee 'fixed' accepts from a threshold on: give that too")
+    if guarantee != "fixed" and threshold is not None:
+        raise BadRequest(f"a threshold goes with guarantee 'fixed', and guarantee {guarantee!r} finds its own")
     plan = pb.LabelPlan(model=model_spec(model), guarantee=GUARANTEES[guarantee], scores=scores)
     if guarantee in ("pac", "fdr"):
         plan.precision = precision

@@ -179,8 +179,9 @@ def export(file: Path, form: str, output: Path, only: str | None, copy: bool, pr
     from pupil_client.labelling.review import choose
     from pupil_client.labelling.rows import read_rows
 
+    only = only or ONLY.get(form, "all")
     with told():
-        rows = choose(read_rows(file), only or ONLY.get(form, "all"))
+        rows = choose(read_rows(file), only)
         if form == "folders":
             done = exports.to_folders(rows, output, copy=copy)
         elif form == "label-studio":
@@ -189,7 +190,8 @@ def export(file: Path, form: str, output: Path, only: str | None, copy: bool, pr
             done = exports.to_fiftyone(rows, output)
         else:
             done = exports.to_table(rows, output, form)
-    click.echo(done.sentence(), err=True)
+    none = f": none is {only}, --only all takes every one" if only != "all" and not (done.rows or done.left_out) else ""
+    click.echo(f"{done.sentence()}{none}", err=True)
 
 
 @labels.command(epilog="\b\nExample:\n  pupil labels extract labels.parquet shards/ --output review/")
