@@ -17,8 +17,9 @@ HEADS = ["at most", "student answers from", "left to the teacher", "lost", "righ
 
 
 @click.command(
+    short_help="Tell what a student before its teacher costs and loses.",
     epilog="\b\nExamples:\n  pupil cascade repository/student/1 --limit 0.01 --picture cascade.svg\n"
-    "  pupil cascade repository/small/1 repository/large/1 --images photos --goal worse"
+    "  pupil cascade repository/small/1 repository/large/1 --images photos --goal worse",
 )
 @click.argument("student", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("teacher", required=False, type=PATH)

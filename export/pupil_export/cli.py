@@ -10,7 +10,10 @@ import click
 from pupil_export.gate import Gate
 
 
-@click.command(epilog="\b\nExample:\n  pupil export runs/teacher --repository repository --precision fp32,int8")
+@click.command(
+    short_help="Turn a finished run into a bundle that a server can load.",
+    epilog="\b\nExample:\n  pupil export runs/teacher --repository repository --precision fp32,int8",
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--repository", required=True, type=click.Path(path_type=Path), help="The folder of bundles.")
 @click.option("--name", help="The model's name.  [default: that of the run's recipe]")

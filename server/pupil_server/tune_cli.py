@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 COLUMNS = ("precision", "threads", "instances", "max batch", "images/s", "ms/batch")
 
 
-@click.command(epilog="\b\nExample:\n  pupil tune repository/student/1 --seconds 30 --output tuned.toml")
+@click.command(
+    short_help="Measure which settings serve a bundle fastest here.",
+    epilog="\b\nExample:\n  pupil tune repository/student/1 --seconds 30 --output tuned.toml",
+)
 @click.argument("bundle", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option(
     "--output",

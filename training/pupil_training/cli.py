@@ -27,7 +27,10 @@ def _recipe_options(command: Command) -> Command:
     return command
 
 
-@click.command(epilog="\b\nExample:\n  pupil train digits_teacher data.root=demo/data --out runs/teacher")
+@click.command(
+    short_help="Train a model on labelled images.",
+    epilog="\b\nExample:\n  pupil train digits_teacher data.root=demo/data --out runs/teacher",
+)
 @_recipe_options
 def train(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
     """Train a model on labels, and on a teacher's answers where the recipe names one.
@@ -41,7 +44,8 @@ def train(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:
 
 
 @click.command(
-    epilog="\b\nExample:\n  pupil distill digits_student_distilled data.root=demo/data distill.teacher=runs/teacher"
+    short_help="Train a student to follow a teacher.",
+    epilog="\b\nExample:\n  pupil distill digits_student_distilled data.root=demo/data distill.teacher=runs/teacher",
 )
 @_recipe_options
 def distill(recipe: str, overrides: tuple[str, ...], **where: Any) -> None:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 HEADS = ("layer", "kind", "output", "sees", "jump", "parameters", "multiply-adds")
 
 
-@click.command(epilog="\b\nExample:\n  pupil models describe lenet5 --size 28x28x1 --classes 10 --picture lenet5.png")
+@click.command(
+    short_help="Show a net layer by layer, with what it costs.",
+    epilog="\b\nExample:\n  pupil models describe lenet5 --size 28x28x1 --classes 10 --picture lenet5.png",
+)
 @click.argument("name")
 @click.option("--size", default="224x224x3", show_default=True, help="Height, width and channels of a picture.")
 @click.option("--classes", default=1000, show_default=True, type=click.IntRange(min=1))

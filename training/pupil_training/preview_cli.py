@@ -8,7 +8,8 @@ from pupil_training.commands import one_line_errors
 
 
 @click.command(
-    epilog="\b\nExample:\n  pupil augment digits_teacher demo/data/test/3 augment.randaugment=2 --output preview.png"
+    short_help="Show what a recipe's augmentation makes of your images.",
+    epilog="\b\nExample:\n  pupil augment digits_teacher demo/data/test/3 augment.randaugment=2 --output preview.png",
 )
 @click.argument("recipe")
 @click.argument("words", nargs=-1, required=True, metavar="IMAGE… [KEY=VALUE]…")

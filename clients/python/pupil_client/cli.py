@@ -25,7 +25,10 @@ EVERY = click.option("--every", type=click.FloatRange(0.1), metavar="SECONDS", h
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
-@click.command(epilog="\b\nExample:\n  pupil classify cat.jpg --model student --top-k 3 --cascade 0.01")
+@click.command(
+    short_help="Classify images, by one model or in a cascade.",
+    epilog="\b\nExample:\n  pupil classify cat.jpg --model student --top-k 3 --cascade 0.01",
+)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…", type=IMAGE)
 @click.option("--model", required=True, help=MODEL_HELP)
 @click.option("--top-k", default=3, show_default=True, type=click.IntRange(min=1), help="Classes an image.")
@@ -82,7 +85,10 @@ def classify(
         raise click.ClickException(f"{failed} of {len(images)} images failed")
 
 
-@click.command(epilog="\b\nExample:\n  pupil compare cat.jpg dog.jpg --student student --teacher teacher/1")
+@click.command(
+    short_help="Compare student and teacher, on images or on traffic.",
+    epilog="\b\nExample:\n  pupil compare cat.jpg dog.jpg --student student --teacher teacher/1",
+)
 @click.argument("images", nargs=-1, metavar="IMAGE…", type=IMAGE)
 @click.option("--student", required=True, help=MODEL_HELP)
 @click.option("--teacher", help=f"{MODEL_HELP}  [default: the one that the student's bundle names]")
@@ -127,7 +133,12 @@ def _compare(client: "Client", images: tuple[Path, ...], student: str, teacher: 
     click.echo(f"they agree on {agreed} of {len(images)} images", err=True)
 
 
-@click.group(cls=Verbs, entries="pupil.commands.models", epilog="\b\nExample:\n  pupil models list")
+@click.group(
+    cls=Verbs,
+    entries="pupil.commands.models",
+    short_help="List, load, unload and alias what a server serves.",
+    epilog="\b\nExample:\n  pupil models list",
+)
 def models() -> None:
     """What a server serves: list, load, unload, alias; and what a net is made of: describe."""
 
@@ -136,7 +147,7 @@ def models() -> None:
 @AS_JSON
 @asks_a_server
 def list_models(as_json: bool, server: str, timeout: float, tls_ca: Path | None) -> None:
-    """Every version in the server's repository, loaded or not."""
+    """List every version in the server's repository, loaded or not."""
     from dataclasses import asdict
 
     from pupil_client.table import table
@@ -160,12 +171,14 @@ def _state(info: "ModelInfo") -> str:
     return info.state if info.by_name or info.state != "ready" else "ready by version"
 
 
-@models.command(epilog="\b\nExample:\n  pupil models load student/2")
+@models.command(
+    short_help="Load a version, and point its model's name at it.", epilog="\b\nExample:\n  pupil models load student/2"
+)
 @click.argument("model")
 @click.option("--keep-others", is_flag=True, help="Leave the other versions loaded; the name goes only to a newer one.")
 @asks_a_server
 def load(model: str, keep_others: bool, server: str, timeout: float, tls_ca: Path | None) -> None:
-    """Loads MODEL (name/version, or the newest of a name), then points the name at it; nothing is dropped.
+    """Load MODEL (name/version, or the newest of a name), then point the name at it; nothing is dropped.
 
     An older version than the one that answers is a roll back.
     """
@@ -174,16 +187,23 @@ def load(model: str, keep_others: bool, server: str, timeout: float, tls_ca: Pat
     click.echo(f"{info.name}/{info.version} is {info.state}")
 
 
-@models.command(epilog="\b\nExample:\n  pupil models unload student/1")
+@models.command(
+    short_help="Finish what is in flight on a model, then free it.",
+    epilog="\b\nExample:\n  pupil models unload student/1",
+)
 @click.argument("model")
 @asks_a_server
 def unload(model: str, server: str, timeout: float, tls_ca: Path | None) -> None:
-    """Finishes what is in flight on MODEL (name/version, or every version of a name), then frees it."""
+    """Finish what is in flight on MODEL (name/version, or every version of a name), then free it."""
     with connected(server, timeout, tls_ca) as client:
         client.unload(model)
+    click.echo(f"{model} is unloaded")
 
 
-@models.command(epilog="\b\nExample:\n  pupil models alias student stable 2")
+@models.command(
+    short_help="Point an alias at a loaded version, for good.",
+    epilog="\b\nExample:\n  pupil models alias student stable 2",
+)
 @click.argument("name")
 @click.argument("alias")
 @click.argument("version", type=click.IntRange(min=1), required=False)
@@ -192,14 +212,18 @@ def unload(model: str, server: str, timeout: float, tls_ca: Path | None) -> None
 def alias(
     name: str, alias: str, version: int | None, remove: bool, server: str, timeout: float, tls_ca: Path | None
 ) -> None:
-    """Points NAME@ALIAS at a loaded VERSION, also after a restart; versions with an alias stay loaded."""
+    """Point NAME@ALIAS at a loaded VERSION, also after a restart; versions with an alias stay loaded."""
     if remove == (version is not None):
         raise click.UsageError("give a VERSION, or --remove")
     with connected(server, timeout, tls_ca) as client:
         client.set_alias(name, alias, version)
+    click.echo(f"{name}@{alias} " + (f"means {name}/{version}" if version else "is removed"))
 
 
-@models.command(epilog="\b\nExample:\n  pupil models watch student --every 5")
+@models.command(
+    short_help="Show what was seen of a student's traffic.",
+    epilog="\b\nExample:\n  pupil models watch student --every 5",
+)
 @click.argument("model")
 @EVERY
 @click.option("--reset", is_flag=True, help="Forget what was seen, and the alarms, first.")

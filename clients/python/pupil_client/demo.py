@@ -80,7 +80,9 @@ class Narrator:
         click.echo(text, err=True)
 
 
-@click.command(epilog="\b\nExample:\n  pupil demo --folder demo")
+@click.command(
+    short_help="Turn the whole circle on 1,797 handwritten digits.", epilog="\b\nExample:\n  pupil demo --folder demo"
+)
 @click.option("--folder", default="demo", show_default=True, type=click.Path(path_type=Path), help="Where all goes.")
 @click.option("--seed", default=0, show_default=True, help="Of the split and of every training.")
 def demo(folder: Path, seed: int) -> None:

@@ -25,6 +25,7 @@ def _size(context: click.Context, parameter: click.Parameter, value: str | None)
 
 @click.command(
     "import",
+    short_help="Make a bundle of an ONNX classifier from elsewhere.",
     epilog="\b\nExample:\n"
     "  pupil import net.onnx --repository repository --name net --classes classes.txt --mean 0.5 --std 0.5",
 )

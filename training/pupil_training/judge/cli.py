@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from pupil_training.shifts import Shifted
 
 
-@click.command(epilog="\b\nExample:\n  pupil evaluate runs/teacher runs/student repository/student/1 --shifts")
+@click.command(
+    short_help="Measure accuracy, calibration, cost and agreement.",
+    epilog="\b\nExample:\n  pupil evaluate runs/teacher runs/student repository/student/1 --shifts",
+)
 @click.argument("paths", nargs=-1, required=True, metavar="RUN|BUNDLE…", type=click.Path(path_type=Path))
 @click.option("--split", default="test", show_default=True, help="train, validation, calibration or test.")
 @click.option("--data", "overrides", multiple=True, metavar="KEY=VALUE", help="Another setting of the data, as root=….")

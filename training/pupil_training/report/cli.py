@@ -7,7 +7,10 @@ import click
 from pupil_training.commands import brought_by, check_place, one_line_errors, wait_briefly
 
 
-@click.command(epilog="\b\nExample:\n  pupil report runs/teacher runs/student --output report.html --shifts")
+@click.command(
+    short_help="Write one HTML page with the pictures of some models.",
+    epilog="\b\nExample:\n  pupil report runs/teacher runs/student --output report.html --shifts",
+)
 @click.argument("paths", nargs=-1, required=True, metavar="RUN|BUNDLE…", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The HTML file.")
 @click.option("--split", default="test", show_default=True, help="train, validation, calibration or test.")

@@ -19,6 +19,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command(
     "self-train",
+    short_help="Let a teacher label a pool, and train a student on it.",
     epilog="\b\nExamples:\n  pupil self-train cifar_few_labels data.root=CIFAR\n"
     "  pupil self-train digits_student --server localhost:50051 --model teacher --student student --repository models",
 )
@@ -64,7 +65,7 @@ def self_train(
     tls_ca: Path | None,
     **asked: Any,
 ) -> None:
-    """Labels a pool, learns from it, and so on: on this machine in rounds, or with --server in one safe turn.
+    """Label a pool, learn from it, and so on: on this machine in rounds, or with --server in one safe turn.
 
     Rounds print the best run. A turn labels the pool through the server under a promise, trains RECIPE's model on what
     is accepted, exports it as the next version, loads that beside the old one, and moves the alias only where both, on

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 GUARANTEES = ("pac", "per-class", "fdr")
 
 
-@click.command(epilog="\b\nExample:\n  pupil certify --labels sample.csv --model teacher --output certificate.json")
+@click.command(
+    short_help="Make a certificate from a sample that people labelled.",
+    epilog="\b\nExample:\n  pupil certify --labels sample.csv --model teacher --output certificate.json",
+)
 @click.option(
     "--labels", required=True, type=FILE, help="Of a random sample: .csv, .jsonl or .parquet, path and label."
 )
@@ -48,7 +51,7 @@ def certify(
     timeout: float,
     tls_ca: Path | None,
 ) -> None:
-    """Makes a certificate from labels that a person gave to a random sample of a pool.
+    """Make a certificate from labels that a person gave to a random sample of a pool.
 
     It holds for labels of that pool by this model in this precision, and goes into `pupil label --certificate`. Where
     it cannot be made, the command says what it would take. An image that is there twice counts once; a sample with an

@@ -26,7 +26,10 @@ PATH = click.Path(exists=True, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command(epilog="\b\nExample:\n  pupil label photos/ --model teacher --precision 0.99 --output labels.parquet")
+@click.command(
+    short_help="Label a pool of images under a promise.",
+    epilog="\b\nExample:\n  pupil label photos/ --model teacher --precision 0.99 --output labels.parquet",
+)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE…", type=PATH)
 @click.option(
     "--output",
@@ -66,7 +69,7 @@ def label(
     timeout: float,
     tls_ca: Path | None,
 ) -> None:
-    """Labels every image of SOURCE, each accepted or abstained from under one promise.
+    """Label every image of SOURCE, each accepted or abstained from under one promise.
 
     A SOURCE is a folder, a list of paths (.txt), .parquet, .tar, .npy, .npz or an idx file; several are labelled as
     one pool. The file is written whole or not at all; an image that cannot be read becomes a row with its error.
@@ -156,7 +159,10 @@ def _crew(
         yield partial(ClusterCrew, Terms(reach, local is not None, say))
 
 
-@click.group(epilog="\b\nExample:\n  pupil labels export labels.parquet --to folders --output accepted/")
+@click.group(
+    short_help="Export labels files to other tools, import corrections.",
+    epilog="\b\nExample:\n  pupil labels export labels.parquet --to folders --output accepted/",
+)
 def labels() -> None:
     """What `pupil label` wrote: export it to other tools, import what people corrected there."""
 
@@ -170,7 +176,7 @@ def labels() -> None:
 @click.option("--copy", is_flag=True, help="Into folders: copies instead of hard links.")
 @click.option("--prefix", default="", help="To Label Studio: what it puts before a path, /data/local-files/?d= say.")
 def export(file: Path, form: str, output: Path, only: str | None, copy: bool, prefix: str) -> None:
-    """Writes the rows of FILE in another form.
+    """Write the rows of FILE in another form.
 
     Abstentions are a review queue: where both models were asked (columns agree and kl) first those on which they
     differ, then the images whose best two classes are closest.
@@ -194,13 +200,16 @@ def export(file: Path, form: str, output: Path, only: str | None, copy: bool, pr
     click.echo(f"{done.sentence()}{none}", err=True)
 
 
-@labels.command(epilog="\b\nExample:\n  pupil labels extract labels.parquet shards/ --output review/")
+@labels.command(
+    short_help="Write images in tars, tables and arrays into files.",
+    epilog="\b\nExample:\n  pupil labels extract labels.parquet shards/ --output review/",
+)
 @click.argument("file", type=FILE)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE…", type=PATH)
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder.")
 @click.option("--only", default="abstained", show_default=True, type=ONLY_ROWS, help="Which rows.")
 def extract(file: Path, sources: tuple[Path, ...], output: Path, only: str) -> None:
-    """Writes images that lie in tars, tables or arrays into files of their own, for people and other tools to see.
+    """Write images that lie in tars, tables or arrays into files of their own, for people and other tools to see.
 
     FILE is what `pupil label` made of SOURCE; OUTPUT/labels.jsonl has the chosen rows, and can be exported.
     """
@@ -214,12 +223,16 @@ def extract(file: Path, sources: tuple[Path, ...], output: Path, only: str) -> N
     click.echo(done.sentence(), err=True)
 
 
-@labels.command("import", epilog="\b\nExample:\n  pupil labels import reviewed.json --output corrected.csv")
+@labels.command(
+    "import",
+    short_help="Make a table of a Label Studio project, to train with.",
+    epilog="\b\nExample:\n  pupil labels import reviewed.json --output corrected.csv",
+)
 @click.argument("file", type=FILE)
 @click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A .csv or .parquet.")
 @click.option("--split", default="train", show_default=True, type=click.Choice(SPLITS), help="What the images are for.")
 def import_(file: Path, output: Path, split: str) -> None:
-    """Turns FILE, a Label Studio project exported as JSON, into a table for `data.source=table`.
+    """Turn FILE, a Label Studio project exported as JSON, into a table for `data.source=table`.
 
     What people looked at because a model was in doubt is no fair sample of a pool: train with it, and calibrate
     only with images that were drawn at random.
