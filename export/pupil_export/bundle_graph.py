@@ -97,5 +97,6 @@ def _read_facts(folder: Path) -> Facts:
         if not isinstance(facts, dict) or fingerprint(facts) != facts.get("fingerprint"):
             raise ValueError("it is not as it was exported")
     except (OSError, ValueError) as error:
-        raise ExportError(f"{file}: {error}; a bundle is wanted, as in repository/student/1") from error
+        what = error.strerror if isinstance(error, OSError) else error
+        raise ExportError(f"{file}: {what}; a bundle is wanted, as in repository/student/1") from error
     return facts

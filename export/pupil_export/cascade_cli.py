@@ -55,14 +55,19 @@ def cascade(
 
     The images are those that both bundles were calibrated on, or --images: a folder, labelled by its class folders if
     it has such, or a table with the columns path and label. Without labels, only disagreement can be promised.
+    The folder of a model means its newest bundle.
     """
+    if picture:
+        _check_picture(picture)
     from pupil_export.bundle_graph import BundleGraph
     from pupil_export.errors import ExportError
     from pupil_export.pair import teacher_beside
+    from pupil_training.bundles import find_bundle
 
     try:
-        ours = BundleGraph.read(student, precision)
-        theirs = BundleGraph.read(teacher or teacher_beside(ours), teacher_precision)
+        ours = BundleGraph.read(find_bundle(student) or student, precision)
+        named = teacher or teacher_beside(ours)
+        theirs = BundleGraph.read(find_bundle(named) or named, teacher_precision)
         pair = _asked(ours, theirs, images, goal) if images else _known(ours, theirs)
     except ExportError as error:
         raise click.ClickException(str(error)) from error
@@ -140,17 +145,22 @@ def _spelled(row: dict[str, Any]) -> list[str]:
     return [limit, threshold, f"{row['deferred']:.1%}", str(row["lost"]), f"{row['right']:.2%}", cost, time]
 
 
+def _check_picture(picture: Path) -> None:
+    from pupil_training.commands import check_place
+
+    if picture.suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise click.ClickException(f"{picture}: a name that ends in .svg, .png or .pdf is wanted")
+    check_place(picture)
+
+
 def _draw(pair: "Pair", found: list[dict[str, Any]], picture: Path) -> None:
     from pupil_training.commands import brought_by, one_line_errors
     from pupil_training.files import written_whole
 
-    kind = picture.suffix.lower().removeprefix(".")
-    if kind not in ("svg", "png", "pdf"):
-        raise click.ClickException(f"{picture}: a name that ends in .svg, .png or .pdf is wanted")
     with one_line_errors():
         with brought_by("report", "--picture"):
             from pupil_export.cascade_figure import cascade_figure
         figure = cascade_figure(pair, [row for row in found if "missing" not in row])
         with written_whole(picture) as file:
-            figure.savefig(file, format=kind)
+            figure.savefig(file, format=picture.suffix[1:].lower())
     click.echo(picture, err=True)

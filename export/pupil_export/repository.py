@@ -18,7 +18,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def check_name(name: str) -> str:
     """`name`; ExportError unless it is one that a folder and a URL can carry."""
     if not NAME.fullmatch(name):
-        raise ExportError(f"'{name}': a model's name is made of letters, digits, '.', '_' and '-'; give --name")
+        raise ExportError(f"'{name}': a model's name is made of letters, digits, '.', '_' and '-'; give another --name")
     return name
 
 

@@ -57,7 +57,7 @@ def test_the_server_answers_by_the_thresholds_that_the_command_prints(
 
 
 def test_the_table_says_what_a_limit_would_take_and_the_picture_is_written(repository: Path, tmp_path: Path) -> None:
-    done = cascade(repository / "student/1", "--limit", "0.001", "--limit", "0.05", "--picture", tmp_path / "curve.svg")
+    done = cascade(repository / "student", "--limit", "0.001", "--limit", "0.05", "--picture", tmp_path / "curve.svg")
     assert done.exit_code == 0, done.stderr
     heads, rows = done.stdout.splitlines()[1], done.stdout.splitlines()[3:]
     assert "student answers from" in heads
@@ -83,4 +83,6 @@ def test_bundles_that_prove_nothing_together_are_refused_in_a_line(
         assert "calibrated on different images" in cascade(repository / "student/1", other).stderr
     assert "was not exported in int8" in cascade(repository / "student/1", "--precision", "int8").stderr
     assert cascade(compressed, repository / "teacher/1", "--precision", "int8").exit_code == 0
+    told = cascade(repository / "student/1", "--picture", tmp_path / "nowhere/curve.svg")
+    assert (told.stdout, "nowhere/curve.svg: its folder does not exist" in told.stderr) == ("", True)
     assert "a bundle is wanted" in cascade(repository / "student/1", tmp_path / "nobody").stderr

@@ -124,5 +124,7 @@ def _classes(said: str) -> list[str]:
     while names and not names[-1]:
         names.pop()
     if len(names) < 2 or "" in names:
-        raise click.ClickException(f"--classes {said}: a file with one class a line is wanted, or a,b,c, two at least")
+        lacks = "" if "," in said or file.is_file() else "no such file; "
+        wanted = "a file with one class a line is wanted, or a,b,c, two at least"
+        raise click.ClickException(f"--classes {said}: {lacks}{wanted}")
     return names

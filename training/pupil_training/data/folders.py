@@ -40,7 +40,8 @@ class Folders:
 
 def _classes(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; data.root must hold train/<class>/*.png")
+        seen = "" if folder.is_absolute() else f", seen from {Path.cwd()}"
+        raise DataError(f"{folder}: no such folder{seen}; data.root must hold train/<class>/*.png")
     classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
     if len(classes) < 2:
         raise DataError(f"{folder}: {len(classes)} class folders, at least two are needed")
