@@ -132,6 +132,8 @@ def test_darker_traffic_is_noticed_within_two_thousand_images_and_certificates_l
             label(stubs, [file])
         assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
         assert raised.value.details().startswith("student/1: its certificates have lapsed, because the brightness and ")
+        told = "student/1: alarm: the brightness of its traffic is not as in its calibration images; its certificates"
+        assert server.log.read_text().count(told) == 1  # however often it is found again
         found = stubs.models.ResetWatch(models_pb2.ResetWatchRequest(model=SPEC), timeout=PATIENCE)
         assert (found.images, list(found.alarms), found.lapsed) == (0, [], "")
         assert label(stubs, [file]).certificate.precision == 0.9

@@ -26,6 +26,7 @@ log = logging.getLogger("pupil.live")
 
 NONSENSE = (ArithmeticError, LookupError, TypeError, ValueError)  # of a state file that somebody else wrote
 KINDS = ("agreement", "brightness", "classes", "confidence", "contrast", "energy")
+DISAGREES = "its teacher differs more often than --shadow-limit allows"
 BOUNDS = ("low", "high")
 
 
@@ -36,6 +37,7 @@ class Watch:
         self.student = student
         self.agreement = Agreement()
         self.drift = Drift(student.bundle)
+        self.told: set[str] = set()  # the alarms that stand in the log
 
     @property
     def alarms(self) -> list[str]:
@@ -149,7 +151,7 @@ class Watches:
             await asyncio.to_thread(self._kept.add, watch.student, sample, scores, np.flatnonzero(~agree).tolist())
 
     def _judge(self, watch: Watch) -> None:
-        """Tells the alarms to the metrics, and to the certificates, which lapse where the traffic has changed."""
+        """Tells the alarms to the metrics, once to the log, and to the certificates, which lapse where the traffic has changed."""
         student, metrics, labels = watch.student, self._metrics, _labels(watch)
         if student.retired:  # another one may have taken its name
             return
@@ -158,6 +160,11 @@ class Watches:
         changed = sorted(watch.drift.alarms) if self._settings.lapse else []
         student.lapsed = f"the {' and '.join(changed)} of its traffic changed" if changed else ""
         metrics.certificates_valid.labels(*labels).set(not changed)
+        for kind in sorted(set(watch.alarms) - watch.told):
+            what = DISAGREES if kind == "agreement" else f"the {kind} of its traffic is not as in its calibration images"
+            lapsed = "; its certificates have lapsed" if kind in changed else ""
+            log.warning("%s: alarm: %s%s; pupil models watch has more", student, what, lapsed)
+        watch.told = set(watch.alarms)
 
     def _show(self, watch: Watch) -> None:
         """Has the numbers computed when somebody reads the metrics: for each image they would cost too much."""
