@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import sqlite3
 import tarfile
 from pathlib import Path
@@ -81,6 +82,34 @@ def test_what_was_extracted_is_exported_like_files(labels, sources, tmp_path):
     done = pupil("export", tmp_path / "sure/labels.jsonl", "--to", "folders", "--output", tmp_path / "out")
     assert done.stderr == "2 rows\n"
     assert sorted(file.suffix for file in (tmp_path / "out/cat").iterdir()) == [".bmp", ".png"]
+
+
+def test_label_names_the_command_that_takes_its_abstentions_out(server, tmp_path):
+    """The fake server sees a fox, which it abstains from, in a tar whose images nobody can look at."""
+    with tarfile.open(tmp_path / "shard 1.tar", "w") as tar:
+        member = tarfile.TarInfo("fox.jpg")
+        member.size = 3
+        tar.addfile(member, io.BytesIO(b"fox"))
+    output, shard, review = (tmp_path / name for name in ("labels.jsonl", "shard 1.tar", "review"))
+    words = [
+        "label",
+        shard,
+        "--guarantee",
+        "fixed",
+        "--threshold",
+        0.99,
+        "--model",
+        "student",
+        "--output",
+        output,
+        "--server",
+        server.address,
+    ]
+    told = CliRunner().invoke(main, [str(word) for word in words]).stderr.splitlines()[-1]
+    what, _, command = told.partition(": ")
+    assert what == "the abstentions as files to look at"
+    assert shlex.split(command) == ["pupil", "labels", "extract", str(output), str(shard), "--output", "review"]
+    assert pupil(*shlex.split(command)[2:-1], review).stderr == "1 images\n"
 
 
 def test_where_no_row_is_wanted_it_is_told_which_would_be(labels, sources, tmp_path):

@@ -151,7 +151,7 @@ class Watches:
             await asyncio.to_thread(self._kept.add, watch.student, sample, scores, np.flatnonzero(~agree).tolist())
 
     def _judge(self, watch: Watch) -> None:
-        """Tells the alarms to the metrics, once to the log, and to the certificates, which lapse where the traffic has changed."""
+        """Tells the alarms to metrics, log and certificates, which lapse where the traffic has changed."""
         student, metrics, labels = watch.student, self._metrics, _labels(watch)
         if student.retired:  # another one may have taken its name
             return
@@ -161,7 +161,9 @@ class Watches:
         student.lapsed = f"the {' and '.join(changed)} of its traffic changed" if changed else ""
         metrics.certificates_valid.labels(*labels).set(not changed)
         for kind in sorted(set(watch.alarms) - watch.told):
-            what = DISAGREES if kind == "agreement" else f"the {kind} of its traffic is not as in its calibration images"
+            what = (
+                DISAGREES if kind == "agreement" else f"the {kind} of its traffic is not as in its calibration images"
+            )
             lapsed = "; its certificates have lapsed" if kind in changed else ""
             log.warning("%s: alarm: %s%s; pupil models watch has more", student, what, lapsed)
         watch.told = set(watch.alarms)

@@ -1,6 +1,7 @@
 """`pupil label`, and `pupil labels` for what it wrote."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -104,8 +105,17 @@ def label(
             tally = run(client, job, progress, hire)
     click.echo(tally.sentence(), err=True)
     if tally.abstained and output != STDOUT:
-        queue = f"pupil labels export {output} --to label-studio --output review.json"
-        click.echo(f"the abstentions as a review queue: {queue}", err=True)
+        click.echo(_to_the_abstentions(output, sources), err=True)
+
+
+def _to_the_abstentions(output: Path, sources: tuple[Path, ...]) -> str:
+    """The command that people look at them with; what lies in tars and the like they see once it is in files."""
+    from pupil_client.labelling.rows import read_rows
+
+    if Path(next(read_rows(output))["image"]).is_file():
+        return f"the abstentions as a review queue: pupil labels export {output} --to label-studio --output review.json"
+    named = shlex.join(map(str, (output, *sources)))
+    return f"the abstentions as files to look at: pupil labels extract {named} --output review"
 
 
 def _refuse_to_begin_anew(output: Path) -> None:
