@@ -54,7 +54,7 @@ def certify(calibration: Calibration, pool: Confidences, settings: SelfTrainSett
     try:
         certificate = _promised(calibration, pool, settings, fingerprint)
     except NotCertifiable as error:
-        raise Refused(str(error)) from None
+        raise Refused(f"{error}; ask for less with selftrain.precision, or calibrate with more images") from None
     if certificate.threshold <= pool.min():
         raise Refused(
             f"precision {certificate.precision:g} accepts the whole pool, as the teacher keeps it anyway: its student "
