@@ -59,11 +59,14 @@ def test_a_run_without_a_terminal_says_what_it_learns_from_and_how_far_it_is(
     shutil.copytree(bars_folder, tmp_path / "coloured")
     for file in (tmp_path / "coloured").rglob("*.png"):
         Image.open(file).resize((50, 40)).convert("RGB").save(file)
-    (tmp_path / "tiny.toml").write_text('data.root = "coloured"')
+    (tmp_path / "coloured/train/cross/broken.png").write_bytes(b"broken")
+    (tmp_path / "tiny.toml").write_text('data.root = "coloured"\ndata.unreadable = "skip"')
     data, *steps, _ = invoke(train, "tiny.toml", *SMALL).stderr.splitlines()
     first = load_run(tmp_path / "runs/tiny").load_split("validation").pictures[0].name
-    becomes = f"{first}, 50×40 in colour, becomes 28×28 in grey"
-    assert data == f"36 train, 12 validation images of 3 classes; {becomes}"
+    assert data == (
+        "36 train, 12 validation images of 3 classes; 1 left out, unreadable: splits.json names them; "
+        f"{first}, 50×40 in colour, becomes 28×28 in grey"
+    )
     assert [line.partition(":")[0] for line in steps] == ["step 6 of 12", "step 12 of 12"]
     assert "accuracy=" in steps[0]
 

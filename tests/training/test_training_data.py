@@ -100,6 +100,9 @@ def test_an_unreadable_image_is_named_and_counted_or_skipped_if_asked(own_folder
     broken.write_bytes(broken.read_bytes()[:100])
     with pytest.raises(DataError, match=r"level/0\.png: not a readable image .*; 1 of 30 images are unreadable"):
         load_split(settings(own_folder), "test")
+    broken.write_bytes(b"cat")
+    with pytest.raises(DataError, match=r"level/0\.png: not a readable image \(it begins as none of JPEG, PNG"):
+        load_split(settings(own_folder), "test")
     images = load_split(settings(own_folder, unreadable="skip"), "test")
     assert len(images) == 29
     assert [str(broken) in skipped for skipped in images.skipped] == [True]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from pupil_training.errors import DataError
 from pupil_training.settings import DataSettings
@@ -56,6 +56,8 @@ class Preprocess:
                 return self.fit(image)
         except (UnreadableImage, MemoryError):
             raise
+        except UnidentifiedImageError:  # whose own text is about an object in memory
+            raise UnreadableImage(f"not a readable image (it begins as none of {', '.join(FORMATS)} does)") from None
         except Exception as error:  # Pillow's decoders raise a dozen types for broken files
             raise UnreadableImage(f"not a readable image ({error})") from None
 

@@ -51,7 +51,9 @@ def _readable(reading: Reading, data: DataSettings) -> NDArray[np.int64]:
     bad, count = len(reading.problems), len(reading.digests)
     if bad and data.unreadable == "refuse":
         problem = reading.first_problem()
-        raise DataError(f"{problem}; {bad} of {count} images are unreadable (data.unreadable=skip)")
+        raise DataError(
+            f"{problem}; {bad} of {count} images are unreadable (data.unreadable=skip leaves such images out)"
+        )
     good = reading.good()
     if not len(good):
         raise DataError(f"{data.root}: none of its {count} images is readable")

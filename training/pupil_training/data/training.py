@@ -58,7 +58,9 @@ class TrainingData:
             was = f"{picture.width}×{picture.height} in {'grey' if picture.mode in GREY else 'colour'}"
         becomes = f"{size.width}×{size.height} in {'grey' if size.channels == 1 else 'colour'}"
         first = self.validation.pictures[0].name
-        return f"{counts} images of {len(self.classes)} classes; {first}, {was}, becomes {becomes}"
+        skipped = sum(map(len, self.written.skipped.values()))
+        left_out = f"; {skipped:,} left out, unreadable: splits.json names them" if skipped else ""
+        return f"{counts} images of {len(self.classes)} classes{left_out}; {first}, {was}, becomes {becomes}"
 
     def feed(self, recipe: Recipe, cut: Cut, device: torch.device) -> Feed:
         """The batches of the run. Raises RecipeError where pairs are mixed and a process's share is odd."""
