@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pupil_client.client import Client
 from pupil_client.errors import NotFound
 from pupil_client.flywheel.agreement import agree_on_fresh
@@ -28,6 +26,7 @@ from pupil_client.labelling.promise import Promise
 from pupil_client.labelling.rows import read_rows
 from pupil_client.labelling.samples import read_sample
 from pupil_client.labelling.sources import open_sources
+from pupil_client.labelling.telling import bar
 from pupil_client.results import ModelInfo
 
 Say = Callable[[str], None]
@@ -137,8 +136,8 @@ def _label(client: Client, turn: Turn, story: Story, teacher: Facts) -> Facts:
             evidence.check(info)
         source, served_by = open_sources(_pool(turn, story)), client.address
         job = Job(source, file, info, turn.promise, served_by, turn.patience, evidence, turn.allow_shift)
-        with tqdm(total=source.total, unit=" images") as bar:
-            run(client, job, bar.update)
+        with bar(source.total) as progress:
+            run(client, job, progress)
     rows = list(read_rows(file))
     accepted = Counter(row["label"] for row in rows if row["accepted"])
     if not accepted:
@@ -198,17 +197,17 @@ def _shadow(client: Client, turn: Turn, story: Story, old: Facts, new: Facts) ->
     """Both versions on the same labelled images, in the precision that callers get."""
     before, after = (_loaded(client, turn, wanted).exactly for wanted in (old, new))
     labelled = read_sample(turn.validation or _given(turn, story) / "validation.csv")
-    with tqdm(total=len(labelled), desc="shadow", unit=" images") as bar:
-        return run_in_shadow(client, before, after, labelled, bar.update)
+    with bar(len(labelled), "shadow") as progress:
+        return run_in_shadow(client, before, after, labelled, progress)
 
 
 def _agree(client: Client, turn: Turn, teacher: Facts, old: Facts, new: Facts) -> Facts:
     """Both versions beside their teacher on images that it did not label for them."""
     students = {"old": _loaded(client, turn, old), "new": _loaded(client, turn, new)}
     fresh, learned = open_sources(turn.fresh), {row["sha256"] for row in read_rows(turn.folder / "labels.jsonl")}
-    with tqdm(total=fresh.total, desc="fresh", unit=" images") as bar:
+    with bar(fresh.total, "fresh") as progress:
         info = client.model(spelled(teacher))
-        found = agree_on_fresh(client, info, students, fresh, learned, patience=turn.patience, progress=bar.update)
+        found = agree_on_fresh(client, info, students, fresh, learned, patience=turn.patience, progress=progress)
     return found.told(turn.delta)
 
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def bar(total: int | None) -> "Iterator[Progress]":
+def bar(total: int | None, what: str = "") -> "Iterator[Progress]":
     """A progress bar from the first answers on; in a log a look every half minute will do."""
     from tqdm import tqdm
 
     every = 0.1 if sys.stderr.isatty() else 30.0
     with ExitStack() as shown:
-        begun = cache(lambda: shown.enter_context(tqdm(total=total, unit=" images", mininterval=every)))
+        begun = cache(lambda: shown.enter_context(tqdm(desc=what, total=total, unit=" images", mininterval=every)))
         yield lambda images: begun().update(images)
 
 
