@@ -7,11 +7,14 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read while the library loads
 import onnxruntime
 
 BATCH = 32  # images; 224×224 pixels through a VGG take about 1 GB
+
+SOON = 2.0  # seconds after which a person wants to see that it goes on
 
 
 class Answers(NamedTuple):
@@ -48,5 +51,6 @@ class OnnxModel:
     def __call__(self, images: NDArray[np.uint8], batch_size: int = BATCH) -> Answers:
         """The answers to uint8 images (N, H, W, C)."""
         batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-        answers = [self._session.run(["logits", "scores"], {"images": batch}) for batch in batches]
+        shown = tqdm(batches, "answering", unit="batch", leave=False, disable=None, delay=SOON)
+        answers = [self._session.run(["logits", "scores"], {"images": batch}) for batch in shown]
         return Answers(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))

@@ -35,6 +35,7 @@ class Transitions:
     async def load(self, version: Version, name: str, number: int) -> LoadedModel:
         """Reads, checks and warms the bundle. Raises BundleError; then `version` is FAILED and says why."""
         self._show(version, name, number, State.STATE_LOADING)
+        log.info("%s/%s is being loaded", name, number)
         folder = self._settings.repository / name / str(number)
         try:
             prepared = await asyncio.get_running_loop().run_in_executor(self._thread, prepare, folder, self._settings)

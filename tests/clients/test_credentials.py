@@ -135,6 +135,7 @@ def test_the_command_line_takes_the_token_from_the_environment(guarded: Guarded,
     assert json.loads(listed.stdout)["name"] == "student"
     refused = CliRunner(env={"PUPIL_TOKEN": ""}).invoke(main, [str(word) for word in verb])
     assert (refused.exit_code, "Error: a valid token is needed" in refused.stderr) == (1, True)
+    assert refused.stderr.endswith("; here that is PUPIL_TOKEN, or --token\n")
     classify = ["classify", tmp_path / "image.png", "--model", "student", *server, "--tls-key", guarded.key]
     denied = runner.invoke(main, [str(word) for word in classify])
     assert (denied.exit_code, "the token lacks the scope infer" in denied.stderr) == (1, True)

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from pupil_training.commands import brought_by
 from pupil_training.errors import BundleError
-from pupil_training.evaluate import batch_for
+from pupil_training.evaluate import SOON, batch_for
 from pupil_training.models import InputSize
 from pupil_training.runs import read_json
 
@@ -46,7 +47,8 @@ class Bundle:
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, K), on the CPU, of uint8 images (N, H, W, C)."""
         batches = torch.split(images.cpu(), self.facts.get("max_batch") or batch_for(images))
-        answers = [self.session.run(["logits"], {"images": batch.numpy()})[0] for batch in batches]
+        shown = tqdm(batches, "answering", unit="batch", leave=False, disable=None, delay=SOON)
+        answers = [self.session.run(["logits"], {"images": batch.numpy()})[0] for batch in shown]
         return torch.cat([torch.from_numpy(logits) for logits in answers])
 
 

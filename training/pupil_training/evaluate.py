@@ -1,17 +1,20 @@
 """How good a model is, and how close to its teacher."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from pupil_training.data.images import Images, batches
 from pupil_training.pixels import to_pixels
 from pupil_trust import brier_score, equal_mass_calibration_error, expected_calibration_error, wilson_interval
 
 Metrics = Mapping[str, Any]
+SOON = 2.0  # seconds after which a person wants to see that it goes on
 MOST_AT_ONCE = 4_000_000  # values of pixels; a VGG needs about 1 GB for as many
 
 
@@ -36,8 +39,11 @@ def logits_of(model: nn.Module, images: Images, batch_size: int = 1000) -> Tenso
     training = model.training
     device = next(iter(model.state_dict().values())).device  # a model may have no parameters
     model.eval()
+    parts = batches(images, batch_size, device)
+    total = math.ceil(len(images) / batch_size)
+    shown = tqdm(parts, "answering", total, unit="batch", leave=False, disable=None, delay=SOON)
     with torch.no_grad():
-        logits = [model(to_pixels(batch)).cpu() for batch in batches(images, batch_size, device)]
+        logits = [model(to_pixels(batch)).cpu() for batch in shown]
     model.train(training)
     return torch.cat(logits)
 

@@ -73,7 +73,7 @@ def reaching(server: str, timeout: float, tls_ca: Path | None) -> "Callable[[], 
 @contextmanager
 def told() -> Iterator[None]:
     """What goes wrong inside, and the user can mend, leaves as one line."""
-    from pupil_client import PupilError
+    from pupil_client import PupilError, Unauthenticated
 
     try:
         yield
@@ -82,5 +82,7 @@ def told() -> Iterator[None]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise click.ClickException(f"{where}{error.strerror or error}") from None
+    except Unauthenticated as error:
+        raise click.ClickException(f"{error}; here that is PUPIL_TOKEN, or --token") from None
     except (PupilError, ValueError) as error:
         raise click.ClickException(str(error)) from None
