@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -24,6 +24,7 @@ from pupil_export.splits import load_splits
 from pupil_export.teachers import teacher_of
 from pupil_export.trained_on import trained_on
 from pupil_training.data import ImageSet
+from pupil_training.recipe import override_data
 from pupil_training.runs import Run, load_run
 
 
@@ -37,17 +38,20 @@ def export(
     licence: str = "",
     precisions: Sequence[str] = ("fp32",),
     gate: Gate = DEFAULT_GATE,
+    data: Sequence[str] = (),
 ) -> Path:
     """The folder of a new bundle, made from a finished run; it is there whole or not at all.
 
     `name` defaults to the recipe's, `version` to the next free one, `teacher` ("name" or "name/version") to the
     bundle of the run's own teacher. `precisions` are those of its graphs, fp32 always among them; `gate` says what
-    fp16 and int8 may cost.
+    fp16 and int8 may cost. `data`, `key=value` each, says where the run's images are by now.
 
     Raises ExportError, and TrainingError where the run or its data cannot be read.
     """
     precisions = in_order(precisions)
     run = load_run(run_folder)
+    if data:
+        run = replace(run, recipe=run.recipe.model_copy(update={"data": override_data(run.recipe.data, data)}))
     name = check_name(name or run.recipe.name)
     version = new_version(repository, name, version)
     origin = {

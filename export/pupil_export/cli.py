@@ -35,6 +35,9 @@ from pupil_export.gate import Gate
     show_default=True,
     help="Share of the validation split on which they must have fp32's best class.",
 )
+@click.option(
+    "--data", multiple=True, metavar="KEY=VALUE", help="Another setting of the data, as root=… where it was moved."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the bundle's path and facts as one JSON object.")
 def export(
     run: Path,
@@ -46,6 +49,7 @@ def export(
     precision: str,
     most_lost: float,
     least_agreement: float,
+    data: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Turn the finished run RUN into a bundle that a server can load, and print the bundle's path.
@@ -69,6 +73,7 @@ def export(
             licence=licence,
             precisions=precision.split(","),
             gate=Gate(most_lost, least_agreement),
+            data=data,
         )
     except (ExportError, TrainingError) as error:
         raise click.ClickException(str(error)) from None

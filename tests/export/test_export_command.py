@@ -75,6 +75,21 @@ def test_an_unfinished_run_is_refused(runs: Path, models: Path, tmp_path: Path) 
     assert "the run is unfinished" in result.stderr.splitlines()[-1]
 
 
+def test_data_that_was_moved_is_named_and_must_be_the_same(
+    runs: Path, models: Path, digits: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(digits, tmp_path / "moved")
+    away = shutil.copytree(runs / "teacher", tmp_path / "away")
+    recipe = json.loads((away / "recipe.json").read_text())
+    recipe["data"]["root"] = "data"  # as somebody else's working folder had it
+    (away / "recipe.json").write_text(json.dumps(recipe))
+    told = run(away, "--repository", models).stderr
+    assert f"Error: data/train: no such folder, seen from {Path.cwd()}" in told
+    assert run(away, "--repository", models, "--data", f"root={moved}").stdout == f"{models}/teacher/2\n"
+    next((moved / "validation/3").iterdir()).unlink()
+    assert "its validation images changed" in run(away, "--repository", models, "--data", f"root={moved}").stderr
+
+
 def test_a_run_whose_data_has_other_classes_by_now_is_refused(
     runs: Path, models: Path, digits: Path, tmp_path: Path
 ) -> None:
