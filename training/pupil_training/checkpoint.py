@@ -40,7 +40,8 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
         with written_whole(path) as file:
             torch.save(state, file)
     except RuntimeError as error:  # what torch makes of a failed write
-        raise OSError(f"{path}: not saved, the one before stays ({str(error).splitlines()[0]})") from error
+        why = f"is the disk full? torch says: {str(error).splitlines()[0]}"
+        raise OSError(f"{path}: not saved, what was there before stays; {why}") from error
 
 
 def load(path: Path) -> Checkpoint:

@@ -18,6 +18,9 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say which file it is about
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
