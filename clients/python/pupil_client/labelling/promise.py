@@ -59,9 +59,10 @@ class Tally:
         self.skipped += len(table["error"]) - readable
 
     def sentence(self) -> str:
-        """`1,797 images: 1,523 accepted at precision ≥ 0.99 with confidence 0.95, 270 abstained, 4 skipped`."""
+        """`1,797 images: 1,523 accepted at precision ≥ 0.99 with confidence 0.95, 274 abstained, 0 skipped`."""
         total = self.accepted + self.abstained + self.skipped
-        rest = f"{self.abstained:,} abstained, {self.skipped:,} skipped"
+        why = " (the column error says why)" if self.skipped else ""
+        rest = f"{self.abstained:,} abstained, {self.skipped:,} skipped{why}"
         return f"{total:,} images: {self.accepted:,} accepted {in_words(self.certificate)}, {rest}"
 
 
