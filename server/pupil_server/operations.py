@@ -28,6 +28,8 @@ class OperationsServer:
         is_ready: Callable[[], str],
         gateway: PostedTo | None = None,
     ) -> None:
+        known = "/metrics, /livez or /readyz" + (", or POST /v1/models/NAME:classify" if gateway else "")
+
         class Handler(PostHandler):
             posted_to = gateway
             passed_on = isinstance(address, Path)
@@ -40,7 +42,7 @@ class OperationsServer:
                 elif self.path == "/readyz":
                     self._probe(is_ready())
                 else:
-                    self.answer(404, b"/metrics, /livez or /readyz\n")
+                    self.answer(404, f"{known}\n".encode())
 
             def _probe(self, wrong: str) -> None:
                 self.answer(503 if wrong else 200, f"{wrong or 'ok'}\n".encode())

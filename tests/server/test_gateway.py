@@ -54,6 +54,11 @@ def form(*files: bytes, boundary: str = "x") -> tuple[bytes, dict[str, str]]:
     return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
 
 
+def test_who_gets_where_he_should_post_is_told_so(gateway) -> None:
+    wanted = b"/metrics, /livez or /readyz, or POST /v1/models/NAME:classify\n"
+    assert get(gateway.http, CLASSIFY) == (404, wanted)
+
+
 def test_an_image_gets_its_labels_scores_and_who_answered(gateway, toolbox) -> None:
     pixels = toolbox.random_pixels(1, seed=4)
     status, headers, answer = post(gateway.http, f"{CLASSIFY}?top_k=3", toolbox.png(pixels[0]))
