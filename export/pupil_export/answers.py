@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from pupil_training.evaluate import SOON
+
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read while the library loads
 import onnxruntime
 
 BATCH = 32  # images; 224×224 pixels through a VGG take about 1 GB
-
-SOON = 2.0  # seconds after which a person wants to see that it goes on
 
 
 class Answers(NamedTuple):

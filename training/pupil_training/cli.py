@@ -92,7 +92,7 @@ def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> Non
     try:
         run = train(recipe, folder, resume=resume, force=force)
     except KeyboardInterrupt:
-        if (folder / "checkpoint.pt").exists():
+        if (folder / "checkpoint.pt").exists() and not (folder / "result.json").exists():
             say(f"{folder}: the same command with --resume goes on from its last evaluation", err=True)
         raise
     right = run.result["metrics"]["validation_accuracy"]

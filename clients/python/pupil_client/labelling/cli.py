@@ -112,7 +112,8 @@ def _to_the_abstentions(output: Path, sources: tuple[Path, ...]) -> str:
     """The command that people look at them with; what lies in tars and the like they see once it is in files."""
     from pupil_client.labelling.rows import read_rows
 
-    if Path(next(read_rows(output))["image"]).is_file():
+    image = next(row["image"] for row in read_rows(output) if not row["error"])
+    if Path(image).is_file():
         return f"the abstentions as a review queue: pupil labels export {output} --to label-studio --output review.json"
     named = shlex.join(map(str, (output, *sources)))
     return f"the abstentions as files to look at: pupil labels extract {named} --output review"
