@@ -30,7 +30,7 @@ Run = Callable[[NDArray[np.uint8]], object]
 def main(folders: list[Path]) -> int:
     device, why = best_device(available())
     if device == "cpu":
-        print(f"skipped: {why}")
+        print(f"skipped: {why or 'no NVIDIA device, and no CUDA in ONNX Runtime'}")
         return 0
     if not folders:
         print("no bundle; name one or more: BUNDLES=repository/student/1 (pupil export writes them)")

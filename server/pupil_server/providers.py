@@ -32,12 +32,13 @@ class Gpu:
 
 
 def best_device(available: Sequence[str], devices: Path = Path("/dev")) -> tuple[str, str]:
-    """What `auto` means here, and why it is not CUDA where it is not."""
-    if not any(devices.glob("nvidia[0-9]*")):
-        return "cpu", "no NVIDIA device is visible; --device cpu says that none is meant"
-    if PROVIDERS["cuda"] not in available:
+    """What `auto` means here, and why it is not CUDA, where a GPU or a build for one would make one expect that."""
+    device, provider = any(devices.glob("nvidia[0-9]*")), PROVIDERS["cuda"] in available
+    if device and provider:
+        return "cuda", ""
+    if device:
         return "cpu", "this build of ONNX Runtime has no CUDA provider; pip install 'pupil[cuda]' brings one"
-    return "cuda", ""
+    return "cpu", "no NVIDIA device is visible; --device cpu says that none is meant" if provider else ""
 
 
 def buckets(device: str, max_batch: int) -> tuple[int, ...]:
