@@ -35,8 +35,9 @@ class InferenceHandlers:
         shape = (pixels.count, pixels.height, pixels.width, pixels.channels)
         if read.HasField("cascade") or read.images.encoded or not pixels.data or len(pixels.data) != math.prod(shape):
             return None
+        model = pb.ModelSpec.FromString(read.model.SerializeToString())  # its own would keep the request with its images
         write = functools.partial(_write, top_k=read.top_k, everything=read.scores)
-        return Question(read.model, shape, np.dtype(np.uint8), write)
+        return Question(model, shape, np.dtype(np.uint8), write)
 
     async def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
         if request.HasField("cascade"):

@@ -1,3 +1,4 @@
+import functools
 import importlib.util
 import threading
 import time
@@ -92,6 +93,12 @@ def batchers() -> ModuleType:
 @pytest.fixture(scope="session")
 def repositories() -> ModuleType:
     return beside("repositories")
+
+
+@pytest.fixture
+def serving(repository: Path) -> Callable[..., None]:
+    """`serving(story, **settings)` runs a story over a server without a transport."""
+    return functools.partial(beside("served").run, repository)
 
 
 def beside(name: str) -> ModuleType:

@@ -1,73 +1,18 @@
 """Plain requests that are answered in the turn that brought them, beside the usual way."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from pupil_proto.oip.v2 import infer_pb2 as oip
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.call import Call
-from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.dispatch import Failure, Method
 from pupil_server.pace import KNOWN
 from pupil_server.priority import KEY
-from pupil_server.repository import Repository
-from pupil_server.server import Server
-from pupil_server.settings import ServerSettings
 
 CLASSIFY, INFER = "pupil.v1.Inference/Classify", "inference.GRPCInferenceService/ModelInfer"
-
-
-class Served:
-    """A server without a transport."""
-
-    def __init__(self, server: Server) -> None:
-        self.dispatcher: Dispatcher = server._dispatcher
-        self.repository: Repository = server.repository
-        self.methods = {method.path: method for method in server._methods}
-
-    def at_once(self, path: str, *requests: bytes, **call: object) -> list[bytes | None]:
-        calls = [(request, self.call(path, **call)) for request in requests]
-        return self.dispatcher.at_once(self.methods[path], calls, time.monotonic())
-
-    async def usually(self, path: str, request: bytes) -> bytes:
-        return await self.dispatcher.unary(self.methods[path], request, self.call(path))
-
-    @staticmethod
-    def call(path: str, deadline: float = 60.0, **more: object) -> Call:
-        return Call(path, time.monotonic() + deadline, **more)  # type: ignore[arg-type]
-
-    async def get_to_know(self, *images: int) -> None:
-        """A batch of a size is run on the loop once its time is known, and here then however busy the machine is."""
-        for model in self.repository.loaded():
-            model._batcher._on_the_loop = 60.0
-        for number in images:
-            for _ in range(KNOWN):
-                await self.usually(CLASSIFY, classify(np.zeros((number, 6, 6, 3), np.uint8)))
-
-
-@pytest.fixture
-def serving(repository: Path) -> Callable[..., None]:
-    """`serving(story, **settings)` runs a story over a server that knows how long batches of 1 to 8 images take."""
-
-    def run(story: Callable[[Served], Awaitable[None]], **settings: object) -> None:
-        async def whole() -> None:
-            chosen = {"device": "cpu", "threads": 1, "max_batch": 8, "port": 0, "http_port": 0, **settings}
-            server = Server(ServerSettings(repository=repository, **chosen))  # type: ignore[arg-type]
-            await server.start()
-            try:
-                served = Served(server)
-                await served.get_to_know(1, 2, 4, 8)
-                await story(served)
-            finally:
-                await server.stop()
-
-        asyncio.run(whole())
-
-    return run
 
 
 def classify(pixels, name: str = "student", **more: object) -> bytes:
@@ -110,7 +55,7 @@ KINDS: dict[str, tuple[str, Callable]] = {
 def test_the_answer_is_the_one_of_the_usual_way(serving, toolbox, kind: str) -> None:
     path, make = KINDS[kind]
 
-    async def story(served: Served) -> None:
+    async def story(served) -> None:
         if kind == "the teacher":
             for _ in range(KNOWN):
                 await served.usually(path, make(toolbox.random_pixels(1, seed=0)))
@@ -126,7 +71,7 @@ def test_the_answer_is_the_one_of_the_usual_way(serving, toolbox, kind: str) -> 
 
 
 def test_requests_of_all_kinds_share_batches_and_more_than_one_batch_is_run(serving, toolbox) -> None:
-    async def story(served: Served) -> None:
+    async def story(served) -> None:
         statistics = served.repository.get(pb.ModelSpec(name="student")).statistics
         before = {size: spent.count for size, spent in statistics.batches.items()}
         pixels = [toolbox.random_pixels(1, seed=seed) for seed in range(12)]
@@ -144,7 +89,7 @@ def test_requests_of_all_kinds_share_batches_and_more_than_one_batch_is_run(serv
 
 
 def test_everything_is_counted_as_on_the_usual_way(serving, toolbox) -> None:
-    async def story(served: Served) -> None:
+    async def story(served) -> None:
         model = served.repository.get(pb.ModelSpec(name="student"))
         numbers = served.dispatcher._metrics.registry.get_sample_value
 
@@ -193,7 +138,7 @@ def test_everything_is_counted_as_on_the_usual_way(serving, toolbox) -> None:
 def test_a_request_that_is_not_plain_or_not_right_is_left_and_spoils_no_other(
     serving, toolbox, path: str, request_of: Callable
 ) -> None:
-    async def story(served: Served) -> None:
+    async def story(served) -> None:
         pixels = toolbox.random_pixels(1, seed=1)
         plain = {CLASSIFY: classify, INFER: infer}[path](pixels)
         odd = request_of(pixels)
@@ -214,14 +159,14 @@ def test_a_request_that_is_not_plain_or_not_right_is_left_and_spoils_no_other(
     "call", [{"deadline": -1.0}, {"metadata": {KEY: "bulk"}}, {"metadata": {KEY: "unknown"}}], ids=["late", "bulk", "?"]
 )
 def test_a_call_that_is_late_or_has_time_is_left(serving, toolbox, call: dict[str, object]) -> None:
-    async def story(served: Served) -> None:
+    async def story(served) -> None:
         assert served.at_once(CLASSIFY, classify(toolbox.random_pixels(1, seed=1)), **call) == [None]
 
     serving(story)
 
 
 def test_nothing_is_answered_at_once_while_others_wait_or_the_model_works(serving, toolbox) -> None:
-    async def story(served: Served) -> None:
+    async def story(served) -> None:
         request = classify(toolbox.random_pixels(1, seed=1))
         waiting = asyncio.create_task(served.usually(CLASSIFY, request))
         await asyncio.sleep(0)  # it is in the queue, and the turn has not ended
@@ -233,7 +178,7 @@ def test_nothing_is_answered_at_once_while_others_wait_or_the_model_works(servin
 
 
 def test_a_model_that_fails_fails_on_the_usual_way_and_counts_nothing_before(serving, toolbox, monkeypatch) -> None:
-    async def story(served: Served) -> None:
+    async def story(served) -> None:
         model = served.repository.get(pb.ModelSpec(name="student"))
 
         def broken(pixels):
@@ -253,7 +198,7 @@ def test_a_model_that_fails_fails_on_the_usual_way_and_counts_nothing_before(ser
 def test_nothing_is_answered_at_once_where_an_operator_wants_what_only_the_usual_way_does(
     serving, toolbox, settings: dict[str, object]
 ) -> None:
-    async def story(served: Served) -> None:
+    async def story(served) -> None:
         two = [classify(toolbox.random_pixels(1, seed=seed)) for seed in (1, 2)]
         assert served.at_once(CLASSIFY, *two) == [None, None]
 
@@ -261,7 +206,7 @@ def test_nothing_is_answered_at_once_where_an_operator_wants_what_only_the_usual
 
 
 def test_who_unloads_a_model_leaves_none_that_answers_at_once(serving, toolbox) -> None:
-    async def story(served: Served) -> None:
+    async def story(served) -> None:
         request = classify(toolbox.random_pixels(1, seed=1))
         assert served.at_once(CLASSIFY, request) != [None]
         await served.repository.unload("student")
@@ -271,7 +216,7 @@ def test_who_unloads_a_model_leaves_none_that_answers_at_once(serving, toolbox) 
 
 
 def test_calls_are_told_to_the_log_by_their_ids(serving, toolbox, caplog) -> None:
-    async def story(served: Served) -> None:
+    async def story(served) -> None:
         caplog.set_level("INFO", "pupil.access")
         assert served.at_once(CLASSIFY, classify(toolbox.random_pixels(1, seed=1)), id="mine") != [None]
         assert [record.facts["code"] for record in caplog.records if record.name == "pupil.access"][-1] == "OK"
@@ -284,7 +229,7 @@ def methods_with_answers_at_once(methods: dict[str, Method]) -> set[str]:
 
 
 def test_the_two_calls_that_carry_most_traffic_are_those(serving) -> None:
-    async def story(served: Served) -> None:
+    async def story(served) -> None:
         assert methods_with_answers_at_once(served.methods) == {CLASSIFY, INFER}
 
     serving(story)
