@@ -30,6 +30,8 @@ from pupil_server.tracing import Tracing
 
 log = logging.getLogger("pupil.calls")
 
+SOON = 0.01  # seconds; the loop is kept for less at once, and only a queue knows whether an answer can come before then
+
 Unary = Callable[[Any, Call], Awaitable[Message]]
 ServerStream = Callable[[Any, Call], AsyncGenerator[Message, None]]
 BothStreams = Callable[[AsyncIterator[Any], Call], AsyncGenerator[Message, None]]
@@ -214,9 +216,11 @@ class Dispatcher:
 
     def _is_plain(self, method: Method, call: Call, now: float) -> bool:
         """Whether nothing has to be waited for or paid for, and all is right with the call."""
+        if call.deadline <= now + SOON:
+            return False
         try:
             self._authorize(method, call)
-            return call.deadline > now and call.quota is None and asked_priority(call.metadata) is Priority.INTERACTIVE
+            return call.quota is None and asked_priority(call.metadata) is Priority.INTERACTIVE
         except PupilError:
             return False
 

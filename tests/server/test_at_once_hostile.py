@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pupil_proto.v1 import inference_pb2 as pb
