@@ -128,7 +128,11 @@ class Dispatcher:
         if self._draining or self._tracing or self._calls + len(calls) > self._max_calls:
             return [None] * len(calls)
         plain = [request if self._is_plain(method, call, since) else None for request, call in calls]
-        answers = method.at_once(plain, since)
+        try:
+            answers = method.at_once(plain, since)
+        except Exception:  # ours, and it must not take the others of this turn along
+            log.exception("%s failed at once; its calls go the usual way", method.path)
+            return [None] * len(calls)
         answered = len(answers) - answers.count(None)
         if answered:
             seconds = time.monotonic() - since

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.at_once import AtOnce
 from pupil_server.dispatch import Failure
 
 CLASSIFY = "pupil.v1.Inference/Classify"
@@ -52,5 +53,19 @@ def test_a_call_that_an_answer_may_not_reach_in_time_is_for_the_batcher_to_refus
         assert model.statistics.images == images
         with pytest.raises(Failure, match="deadline"):
             await served.dispatcher.unary(method, request, soon)
+
+    serving(story)
+
+
+def test_an_error_of_ours_leaves_every_call_of_the_turn_to_the_usual_way_and_is_logged(
+    serving, monkeypatch, caplog
+) -> None:
+    async def story(served) -> None:
+        def broken(self, question):
+            raise RuntimeError("ours")
+
+        monkeypatch.setattr(AtOnce, "_model", broken)
+        assert served.at_once(CLASSIFY, classify(bytes(108), 1), classify(bytes(216), 2)) == [None, None]
+        assert "ours" in caplog.text
 
     serving(story)
