@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,12 +54,14 @@ class Handlers:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.together: list[list[bytes | None]] = []  # what was asked at once, turn by turn
         self.begun = self.cancelled = self.sent = self.read = 0
         self.go_on = asyncio.Event()
 
     def methods(self) -> list[Method]:
         return [
             Method("test.Echo", "One", Name, unary=self.one),
+            Method("test.Echo", "Now", Name, unary=self.one, at_once=self.now),
             Method("test.Echo", "Hang", Name, unary=self.hang),
             Method("test.Echo", "Fail", Name, unary=self.fail),
             Method("test.Echo", "Large", Name, server_stream=self.large),
@@ -70,6 +72,12 @@ class Handlers:
     async def one(self, request: pb.UnloadModelRequest, call: Call) -> pb.UnloadModelRequest:
         self.calls.append(call)
         return request
+
+    def now(self, requests: Sequence[bytes | None], since: float) -> list[bytes | None]:
+        """Everything but what says `later`; `broken` breaks it."""
+        self.together.append(list(requests))
+        assert not any(b"broken" in request for request in requests if request)
+        return [None if request is None or b"later" in request else request for request in requests]
 
     async def hang(self, request: pb.UnloadModelRequest, call: Call) -> pb.UnloadModelRequest:
         self.begun += 1
