@@ -80,8 +80,7 @@ class AtOnce:
         by_model: dict[tuple[LoadedModel, Kind], list[_Asked]] = {}
         by_question: dict[Question, list[_Asked] | None] = {}
         for place, request in enumerate(requests):
-            opened = self._envelopes.open(request) if request is not None else None
-            if request is None or opened is None:
+            if not request or not (opened := self._envelopes.open(request)):
                 continue
             question, layout = opened
             if question not in by_question:

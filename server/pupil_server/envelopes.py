@@ -11,6 +11,7 @@ from pupil_server.wire import place
 T = TypeVar("T")
 LENGTHS, EACH = 64, 64  # that are remembered: lengths of requests, and envelopes of each
 LARGEST = 1024  # bytes of an envelope
+MOST = 2**20  # bytes of a request: with more in it nothing is done quickly, least of all reading it once more
 
 Path = tuple[int, ...]
 
@@ -64,8 +65,8 @@ class Envelopes(Generic[T]):
         return self._open_first(request)
 
     def _open_first(self, request: bytes) -> tuple[T, Layout[T]] | None:
-        images, id = place(request, self._images), place(request, self._id) if self._id else None
-        id = id or (0, 0)
+        images = place(request, self._images) if len(request) <= MOST else None
+        id = (place(request, self._id) if self._id else None) or (0, 0)
         if images is None or id[1] > images[0] or len(request) - (images[1] - images[0]) > LARGEST:
             return None
         try:

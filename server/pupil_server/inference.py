@@ -33,7 +33,8 @@ class InferenceHandlers:
         read = pb.ClassifyRequest.FromString(request)
         pixels = read.images.pixels
         shape = (pixels.count, pixels.height, pixels.width, pixels.channels)
-        if read.HasField("cascade") or read.images.encoded or not pixels.data or len(pixels.data) != math.prod(shape):
+        size = len(pixels.data)
+        if read.HasField("cascade") or read.images.encoded or not size or size != math.prod(shape):
             return None
         model = pb.ModelSpec.FromString(read.model.SerializeToString())  # its own would keep the request with its images
         write = functools.partial(_write, top_k=read.top_k, everything=read.scores)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pupil_proto.oip.v2.infer_pb2 import ModelInferRequest
-from pupil_server.envelopes import EACH, LARGEST, LENGTHS, Envelopes
+from pupil_server.envelopes import EACH, LARGEST, LENGTHS, MOST, Envelopes
 from pupil_server.errors import BadRequest
 
 ID, IMAGES = (3,), (7,)
@@ -104,3 +104,11 @@ def test_no_more_is_remembered_than_the_limits_however_much_is_sent() -> None:
     assert len(layouts) <= LENGTHS
     assert max(len(layout.known) for layout in layouts) <= EACH
     assert opened(envelopes, infer(version="1" * LARGEST)) is None
+
+
+def test_a_request_that_is_too_large_to_be_read_twice_is_not_read_here() -> None:
+    seen: list[bytes] = []
+    envelopes = Envelopes(counting(seen), IMAGES, ID)
+    assert opened(envelopes, infer(raw=bytes(MOST - 100)))
+    assert opened(envelopes, infer(raw=bytes(MOST))) is None
+    assert len(seen) == 1
