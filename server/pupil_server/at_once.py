@@ -94,7 +94,7 @@ class AtOnce:
     def _model(self, question: Question) -> LoadedModel | None:
         """The one that is asked, if it can take the images."""
         try:
-            model = self._repository.get(question.model).hold()
+            model = self._repository.get(question.model)
         except PupilError:
             return None
         return model if model.takes_now(question.shape) else None

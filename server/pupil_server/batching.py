@@ -108,7 +108,7 @@ class Batcher:
     def run_now(self, pixels: NDArray[np.uint8], requests: int, arrived: float) -> Answer:
         """The answer to so many requests together, here and now. Raises what the model does, then counts nothing."""
         waited = time.monotonic() - arrived
-        outcome, seconds, cost = self._compute(pixels)
+        outcome, seconds, cost = self._compute(lambda: pixels)
         if isinstance(outcome, Exception):
             raise outcome
         self._measured(len(pixels), seconds, cost)
@@ -140,7 +140,7 @@ class Batcher:
             if not batch.parts:
                 continue  # everyone drawn was late
             if self._pace.usual(batch.images) < self._on_the_loop:
-                self._finish(batch, *self._compute(batch))
+                self._finish(batch, *self._compute(batch.pixels))
                 self._wake()  # the loop turns between two batches
                 return
             self._running.add(batch)
@@ -174,11 +174,11 @@ class Batcher:
         images = min(waiting, self._max_batch)
         return self._pace.best(images) if images > 1 and not self._max_queue_delay else images
 
-    def _compute(self, images: Batch | NDArray[np.uint8]) -> tuple[Outputs | Exception, float, float]:
+    def _compute(self, gather: Callable[[], NDArray[np.uint8]]) -> tuple[Outputs | Exception, float, float]:
         """What came of it, the seconds that it took, and those that it cost."""
         start, spent = time.perf_counter(), self._clock()
         try:
-            pixels = images.pixels() if isinstance(images, Batch) else images
+            pixels = gather()
             outputs = self._predict(pixels)
             if len(outputs.logits) != len(pixels):
                 raise RuntimeError(f"{len(pixels)} images went into the model, {len(outputs.logits)} answers came out")
@@ -188,7 +188,7 @@ class Batcher:
 
     def _compute_aside(self, batch: Batch) -> None:
         """In a thread."""
-        self._loop.call_soon_threadsafe(self._finish, batch, *self._compute(batch))
+        self._loop.call_soon_threadsafe(self._finish, batch, *self._compute(batch.pixels))
 
     def _finish(self, batch: Batch, outcome: Outputs | Exception, seconds: float, cost: float) -> None:
         if batch in self._running:

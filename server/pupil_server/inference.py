@@ -36,7 +36,7 @@ class InferenceHandlers:
         size = len(pixels.data)
         if read.HasField("cascade") or read.images.encoded or not size or size != math.prod(shape):
             return None
-        model = pb.ModelSpec.FromString(read.model.SerializeToString())  # its own would keep the request with its images
+        model = pb.ModelSpec.FromString(read.model.SerializeToString())  # its own would keep the images too
         write = functools.partial(_write, top_k=read.top_k, everything=read.scores)
         return Question(model, shape, np.dtype(np.uint8), write)
 
