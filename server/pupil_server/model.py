@@ -136,10 +136,9 @@ class LoadedModel:
             return self._watched(await self._submit(pixels, call, arrived), call)
 
     def takes_now(self, shape: tuple[int, int, int, int]) -> bool:
-        """Whether `answer_now` may be asked about images (N, H, W, C): of its size, one batch, and nobody watches."""
+        """Whether images (N, H, W, C) are such as `answer_now` takes: of its size, one batch, and nobody watches."""
         size, most = self.facts.input, min(self._max_request_images, self.max_batch)
-        fits = shape[1:] == (size.height, size.width, size.channels) and shape[0] <= most
-        return fits and not self.retired and self.watch is None
+        return shape[1:] == (size.height, size.width, size.channels) and shape[0] <= most and self.watch is None
 
     def room_now(self, images: int, since: float) -> int:
         """How many of `images` it could answer now, on the loop, which has been kept since `since`."""
