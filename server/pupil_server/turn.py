@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -15,6 +16,7 @@ class Stage(IntEnum):
 
 
 STAGES = tuple(Stage)
+LONG = 0.004  # seconds of an end, after which the batches that are left wait for the next one: models are many
 
 
 class Turn:
@@ -51,13 +53,17 @@ class Turn:
 
     def _end(self) -> None:
         self._ending = True
+        enough = time.monotonic() + LONG
         for stage in STAGES:
             left, self._stages[stage] = self._stages[stage], []
-            for callback in left:
+            for done, callback in enumerate(left, start=1):
                 try:
                     callback()
                 except Exception as error:
                     self.loop.call_exception_handler({"message": "the end of a turn failed", "exception": error})
+                if stage is Stage.RUN and time.monotonic() > enough:
+                    self._stages[stage][:0] = left[done:]  # the first of the next turn
+                    break
         self._ending = False
         self._end_soon()
 

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from pupil_server import turn
 from pupil_server.turn import Stage, Turn, this_turn
 
 
@@ -100,6 +101,26 @@ def test_what_is_left_while_a_turn_ends_is_done_in_it_where_its_stage_comes_late
         await asyncio.sleep(0)
 
     assert run(story) == ["batch", "WRITE", "released", "BEGIN", "RUN"]
+
+
+def test_batches_that_are_left_after_a_long_while_are_the_first_of_the_next_turn_and_answers_leave_before(
+    monkeypatch,
+) -> None:
+    monkeypatch.setattr(turn, "LONG", -1.0)  # one batch is long enough
+
+    async def story(noted: list[str]) -> None:
+        def again() -> None:
+            noted.append("first")
+            this_turn().at_end(Stage.RUN, lambda: noted.append("first again"))
+            this_turn().at_end(Stage.WRITE, lambda: noted.append("answer"))
+
+        for callback in (again, *noting(noted, "second", "third")):
+            this_turn().at_end(Stage.RUN, callback)
+        for _ in range(4):
+            await asyncio.sleep(0)
+            noted.append("|")
+
+    assert run(story) == ["first", "answer", "|", "second", "|", "third", "|", "first again", "|"]
 
 
 def test_one_that_fails_is_reported_and_the_others_are_called_all_the_same() -> None:
