@@ -34,7 +34,7 @@ from pupil_server.nghttp2.limits import Limits
 STREAM_WINDOW = 2**20  # a 224 × 224 image needs no second breath
 CONNECTION_WINDOW = 16 * 2**20
 FRAME_BYTES = 2**18  # one read of asyncio's
-AT_ONCE = 2**18  # bytes that are handed to the socket before it is asked whether it has room for more
+PORTION = 2**18  # bytes that are handed to the socket before it is asked whether it has room for more
 SHOUTING = 4  # times the limit of header bytes, from where on we no longer read to the end to answer in words
 
 Headers = list[bytes]  # name, value, name, value, …
@@ -95,7 +95,7 @@ class Session:
     def outgoing(self) -> tuple[bytes, bool]:
         """Some of what is to be sent now, and whether there is more."""
         parts, size, session, out = [], 0, self._session, self._out
-        while size < AT_ONCE:
+        while size < PORTION:
             written = lib.nghttp2_session_mem_send(session, out)
             if written > 0:
                 parts.append(unpack(out[0], written))
