@@ -65,8 +65,9 @@ class Envelopes(Generic[T]):
         return self._open_first(request)
 
     def _open_first(self, request: bytes) -> tuple[T, Layout[T]] | None:
-        images = place(request, self._images) if len(request) <= MOST else None
-        id = (place(request, self._id) if self._id else None) or (0, 0)
+        if len(request) > MOST:
+            return None
+        images, id = place(request, self._images), (place(request, self._id) if self._id else None) or (0, 0)
         if images is None or id[1] > images[0] or len(request) - (images[1] - images[0]) > LARGEST:
             return None
         try:
