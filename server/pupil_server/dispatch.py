@@ -1,4 +1,4 @@
-"""The table of methods, and what happens around every one of them, whatever front carries it.
+"""What happens around every call, whatever front carries it.
 
 A front reads bytes, makes a `Call`, and asks `Dispatcher` for the answer's bytes. Limits, deadlines, metrics and
 the translation of errors are here, once.
@@ -10,77 +10,26 @@ import functools
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
-from typing import Any, Self
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from pupil_server import logs
 from pupil_server.access_log import AccessLog
 from pupil_server.call import Call
 from pupil_server.deadlines import Deadlines
-from pupil_server.errors import BadRequest, Code, DeadlineExceeded, Overloaded, PupilError, Unavailable
+from pupil_server.errors import Code, DeadlineExceeded, Overloaded, PupilError, Unavailable
+from pupil_server.method import Failure, Method
 from pupil_server.metrics import Metrics
 from pupil_server.priority import Priority, asked_priority
 from pupil_server.streams import patiently
-from pupil_server.tokens import Scope, Tokens
+from pupil_server.tokens import Tokens
 from pupil_server.tracing import Tracing
 
 log = logging.getLogger("pupil.calls")
 
 SOON = 0.01  # seconds; the loop is kept for less at once, and only a queue knows whether an answer can come before then
-
-Unary = Callable[[Any, Call], Awaitable[Message]]
-ServerStream = Callable[[Any, Call], AsyncGenerator[Message, None]]
-BothStreams = Callable[[AsyncIterator[Any], Call], AsyncGenerator[Message, None]]
-AtOnce = Callable[[Sequence[bytes | None], float], list[bytes | None]]
-
-
-@dataclass(frozen=True, eq=False)
-class Method:
-    """One RPC: its path without the leading slash, the request's type, and exactly one of three handlers. Beside a
-    unary one may stand what answers some of its requests at once, in bytes, and gives None for the others.
-
-    A probe is open to everybody, and answered whatever the load, and while draining: who asks how we are must not be
-    told that we are busy.
-    """
-
-    service: str
-    name: str
-    request: type[Message]
-    scope: Scope = Scope.ADMIN  # what is forgotten is closed
-    unary: Unary | None = None
-    at_once: AtOnce | None = None
-    server_stream: ServerStream | None = None
-    both_streams: BothStreams | None = None
-
-    @functools.cached_property
-    def path(self) -> str:
-        return f"{self.service}/{self.name}"
-
-    @functools.cached_property
-    def probe(self) -> bool:
-        return self.scope is Scope.OPEN
-
-    @functools.cached_property
-    def ends(self) -> bool:
-        """Whether its calls end by themselves, so that a draining server waits for them."""
-        return self.server_stream is None
-
-
-@dataclass
-class Failure(Exception):
-    """What a front puts on the wire instead of an answer."""
-
-    code: Code
-    message: str
-    trailers: dict[str, str] = field(default_factory=dict)
-
-    def without_trace(self) -> Self:
-        """The same, without the frames behind it, which hold the whole request."""
-        return type(self)(self.code, self.message, self.trailers)
 
 
 class Dispatcher:
@@ -116,7 +65,7 @@ class Dispatcher:
         assert method.unary is not None
         with _Visit(self, method, call) as now, self._deadlines.limit(call.deadline):
             self._admit(method, call, now)
-            answer = await method.unary(_parse(method, request), call)
+            answer = await method.unary(method.parse(request), call)
             return answer.SerializeToString()
 
     def at_once(self, method: Method, calls: Sequence[tuple[bytes, Call]], since: float) -> list[bytes | None]:
@@ -149,7 +98,7 @@ class Dispatcher:
         assert method.server_stream is not None
         with _Visit(self, method, call) as now:
             self._admit(method, call, now)
-            async with aclosing(method.server_stream(_parse(method, request), call)) as answers:
+            async with aclosing(method.server_stream(method.parse(request), call)) as answers:
                 async for answer in answers:
                     yield answer.SerializeToString()
 
@@ -162,7 +111,7 @@ class Dispatcher:
         async def parsed() -> AsyncGenerator[Message, None]:
             async for request in patiently(requests, min(self._stream_idle, call.remaining())):
                 self._authorize(method, call)  # once more: streams live long, and tokens are revoked
-                yield _parse(method, request)
+                yield method.parse(request)
 
         with _Visit(self, method, call) as now:
             self._admit(method, call, now)
@@ -272,13 +221,6 @@ def _code(error: BaseException) -> Code:
     if isinstance(error, PupilError):
         return error.code
     return Code.INTERNAL if isinstance(error, Exception) else Code.CANCELLED  # the caller hung up
-
-
-def _parse(method: Method, request: bytes) -> Message:
-    try:
-        return method.request.FromString(request)
-    except DecodeError:
-        raise BadRequest(f"not a {method.request.DESCRIPTOR.full_name} message") from None
 
 
 def _internal(method: Method) -> Failure:

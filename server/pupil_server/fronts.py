@@ -4,8 +4,9 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
-from pupil_server.dispatch import Dispatcher, Method
+from pupil_server.dispatch import Dispatcher
 from pupil_server.grpc_front import GrpcFront
+from pupil_server.method import Method
 from pupil_server.settings import ServerSettings
 from pupil_server.tls import Certificates, newest_context
 from pupil_server.watched import Watched

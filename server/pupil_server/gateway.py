@@ -18,10 +18,11 @@ from google.protobuf.json_format import MessageToDict
 
 from pupil_proto.v1.inference_pb2 import Cascade, ClassifyRequest, ClassifyResponse, Images, ModelSpec
 from pupil_server.call import Call
-from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.dispatch import Dispatcher
 from pupil_server.errors import BadRequest, Code, PupilError
 from pupil_server.goals import GOALS
 from pupil_server.logs import call_id
+from pupil_server.method import Failure, Method
 from pupil_server.multipart import multipart
 
 PATH = re.compile(r"/v1/models/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*):classify\Z")

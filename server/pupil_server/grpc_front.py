@@ -10,8 +10,9 @@ import grpc
 import grpc.aio
 
 from pupil_server.call import Call
-from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.dispatch import Dispatcher
 from pupil_server.logs import call_id
+from pupil_server.method import Failure, Method
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.tls import Certificates
 from pupil_server.watched import Watched

@@ -8,11 +8,11 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from pupil_proto.v1 import inference_pb2, models_pb2
 from pupil_server.at_once import AtOnce
-from pupil_server.dispatch import Method
 from pupil_server.envelopes import Envelopes
 from pupil_server.health import HealthHandlers
 from pupil_server.inference import InferenceHandlers
 from pupil_server.live.watch import Watches
+from pupil_server.method import Method
 from pupil_server.metrics import Metrics
 from pupil_server.model_handlers import ModelHandlers
 from pupil_server.oip import table as oip

@@ -8,7 +8,7 @@ import pytest
 
 from pupil_proto.oip.v2 import infer_pb2 as oip
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.dispatch import Failure, Method
+from pupil_server.method import Failure, Method
 from pupil_server.pace import KNOWN
 from pupil_server.priority import KEY
 

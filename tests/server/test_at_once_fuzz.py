@@ -10,7 +10,7 @@ import pytest
 
 from pupil_proto.oip.v2 import infer_pb2 as oip
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.dispatch import Failure
+from pupil_server.method import Failure
 
 REQUESTS = int(os.environ.get("PUPIL_FUZZ", "1500"))
 CLASSIFY, INFER = "pupil.v1.Inference/Classify", "inference.GRPCInferenceService/ModelInfer"

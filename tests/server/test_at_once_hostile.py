@@ -9,8 +9,8 @@ import pytest
 
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.at_once import AtOnce
-from pupil_server.dispatch import Failure
 from pupil_server.errors import Overloaded
+from pupil_server.method import Failure
 from pupil_server.pace import KNOWN
 from pupil_server.priority import Priority
 from pupil_server.tokens import Tokens

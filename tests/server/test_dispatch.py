@@ -7,8 +7,9 @@ import pytest
 
 from pupil_proto.v1 import models_pb2 as pb
 from pupil_server.call import Call
-from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.dispatch import Dispatcher
 from pupil_server.errors import Code, NotFound, Overloaded
+from pupil_server.method import Failure, Method
 from pupil_server.metrics import Metrics
 from pupil_server.tokens import Scope
 

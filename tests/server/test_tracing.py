@@ -16,8 +16,9 @@ from opentelemetry.trace import StatusCode
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2
 from pupil_server.call import Call
-from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.dispatch import Dispatcher
 from pupil_server.errors import SettingsError
+from pupil_server.method import Failure, Method
 from pupil_server.metrics import Metrics
 from pupil_server.server import Server
 from pupil_server.settings import ServerSettings

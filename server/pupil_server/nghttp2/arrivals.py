@@ -2,7 +2,8 @@
 
 import time
 
-from pupil_server.dispatch import Dispatcher, Method
+from pupil_server.dispatch import Dispatcher
+from pupil_server.method import Method
 from pupil_server.nghttp2.server_call import ServerCall
 from pupil_server.turn import Stage, this_turn
 

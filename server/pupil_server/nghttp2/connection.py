@@ -6,9 +6,10 @@ import time
 from typing import Any, Protocol, cast
 
 from pupil_server.call import Call
-from pupil_server.dispatch import Dispatcher, Failure
+from pupil_server.dispatch import Dispatcher
 from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.logs import call_id
+from pupil_server.method import Failure
 from pupil_server.nghttp2.arrivals import Arrivals
 from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, ProtocolError, block
 from pupil_server.nghttp2.head import NOT_GRPC, Head

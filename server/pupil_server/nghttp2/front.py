@@ -8,7 +8,8 @@ from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
 
-from pupil_server.dispatch import Dispatcher, Method
+from pupil_server.dispatch import Dispatcher
+from pupil_server.method import Method
 from pupil_server.nghttp2.arrivals import Arrivals
 from pupil_server.nghttp2.binding import VERSION, check, ffi, lib
 from pupil_server.nghttp2.connection import Connection

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pupil_server.dispatch import Method
 from pupil_server.errors import Code, ProtocolViolation
+from pupil_server.method import Method
 from pupil_server.nghttp2.binding import Block, block
 from pupil_server.nghttp2.metadata import CONTENT_TYPE, metadata, seconds
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from pupil_server.dispatch import Failure
 from pupil_server.errors import Code, ProtocolViolation
+from pupil_server.method import Failure
 
 UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")

@@ -9,9 +9,10 @@ from contextlib import aclosing
 from typing import Protocol
 
 from pupil_server.call import Call
-from pupil_server.dispatch import Dispatcher, Failure, Method
+from pupil_server.dispatch import Dispatcher
 from pupil_server.eager import EagerTask
 from pupil_server.errors import Code, DeadlineExceeded, Overloaded, ProtocolViolation, PupilError
+from pupil_server.method import Failure, Method
 from pupil_server.nghttp2.binding import CANCEL, Block, Form, block
 from pupil_server.nghttp2.framing import Message, framed, gunzip
 from pupil_server.nghttp2.limits import Limits

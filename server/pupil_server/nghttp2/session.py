@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from pupil_server.dispatch import Failure
+from pupil_server.method import Failure
 from pupil_server.nghttp2.binding import (
     ACK,
     DATA,

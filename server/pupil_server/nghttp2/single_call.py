@@ -1,7 +1,7 @@
 """A call with a single request, which is most of them; its handler starts when the request is whole."""
 
-from pupil_server.dispatch import Failure
 from pupil_server.errors import Code, ProtocolViolation, PupilError
+from pupil_server.method import Failure
 from pupil_server.nghttp2.framing import Message, MessageReader, whole_message
 from pupil_server.nghttp2.server_call import ServerCall
 from pupil_server.nghttp2.session import STREAM_WINDOW

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import AsyncGenerator
 
 from pupil_server.call import Call
-from pupil_server.dispatch import Failure, Method
 from pupil_server.errors import Code, ProtocolViolation, PupilError
+from pupil_server.method import Failure, Method
 from pupil_server.nghttp2.framing import PREFIX, Message, MessageReader
 from pupil_server.nghttp2.server_call import Door, ServerCall
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from pupil_proto.oip.v2 import config_pb2, infer_pb2, repository_pb2, service_pb2, statistics_pb2
 from pupil_server.at_once import AtOnce
-from pupil_server.dispatch import Method
 from pupil_server.envelopes import Envelopes
+from pupil_server.method import Method
 from pupil_server.model_handlers import ModelHandlers
 from pupil_server.oip.infer import InferHandlers
 from pupil_server.oip.metadata import MetadataHandlers

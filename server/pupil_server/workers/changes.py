@@ -14,9 +14,10 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from pupil_server.call import Call
-from pupil_server.dispatch import Dispatcher, Method
+from pupil_server.dispatch import Dispatcher
 from pupil_server.errors import Code, ElsewhereFailed
 from pupil_server.grpc_front import GrpcFront
+from pupil_server.method import Method
 from pupil_server.metrics import Metrics
 from pupil_server.settings import ServerSettings
 from pupil_server.tokens import Scope

@@ -12,8 +12,9 @@ from hpack import Decoder, Encoder
 
 from pupil_proto.v1 import models_pb2 as pb
 from pupil_server.call import Call
-from pupil_server.dispatch import Dispatcher, Method
+from pupil_server.dispatch import Dispatcher
 from pupil_server.errors import NotFound
+from pupil_server.method import Method
 from pupil_server.metrics import Metrics
 from pupil_server.settings import ServerSettings
 

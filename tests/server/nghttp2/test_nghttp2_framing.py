@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pupil_server.dispatch import Failure
 from pupil_server.errors import Code, ProtocolViolation
+from pupil_server.method import Failure
 from pupil_server.nghttp2.framing import MessageReader, framed, gunzip
 from pupil_server.nghttp2.metadata import metadata, seconds, status_headers
 
