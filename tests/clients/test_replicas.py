@@ -2,7 +2,11 @@
 
 import asyncio
 import re
+import shutil
+import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +18,14 @@ METRIC = 'pupil_requests_total{code="OK",method="pupil.v1.Inference/Classify"}'
 
 @pytest.fixture(scope="module")
 def replicas(toolbox, tmp_path_factory) -> Iterator:
-    """Two servers of one repository."""
+    """Two servers that follow one repository."""
     folders = [tmp_path_factory.mktemp("replica") / "repository" for _ in range(2)]
-    for folder in folders:
-        toolbox.write_bundle(folder, "student", seed=2)
-    with toolbox.run_server(folders[0]) as first, toolbox.run_server(folders[1]) as second:
+    folders[1].symlink_to(folders[0])
+    toolbox.write_bundle(folders[0], "student", seed=2)
+    with (
+        toolbox.run_server(folders[0], "--watch", "0.1") as first,
+        toolbox.run_server(folders[1], "--watch", "0.1") as second,
+    ):
         yield first, second
 
 
@@ -55,3 +62,51 @@ def test_a_replica_that_is_gone_is_left_out(replicas, toolbox) -> None:
     with Client(name_of("127.0.0.1:1", replicas[0].address)) as client:
         for _ in range(CALLS):
             assert client.classify(picture, model="student").label in toolbox.classes
+
+
+class Caller:
+    """Asks all replicas by their one name, on a thread, without a pause."""
+
+    def __init__(self, address: str, picture: bytes) -> None:
+        self.answered_by: list[int] = []
+        self.failures: list[Exception] = []
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._ask, args=(address, picture))
+
+    def _ask(self, address: str, picture: bytes) -> None:
+        with Client(address, tries=1) as client:
+            while not self._enough.is_set():
+                try:
+                    self.answered_by.append(client.classify(picture, model="student").answered_by.version)
+                except Exception as error:
+                    self.failures.append(error)
+
+    def __enter__(self) -> "Caller":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._enough.set()
+        self._thread.join()
+
+    def only_hears(self, version: int) -> None:
+        """Waits until twenty answers in a row are of this version."""
+        deadline = time.monotonic() + 30
+        while self.answered_by[-20:] != [version] * 20:
+            assert time.monotonic() < deadline, f"{self.answered_by[-20:]}, {self.failures}"
+            threading.Event().wait(0.02)
+
+
+def test_a_student_is_rolled_out_and_back_on_every_replica_by_its_folder_alone(
+    replicas, toolbox, tmp_path: Path
+) -> None:
+    repository = Path(replicas[0].log).parent / "repository"
+    new = toolbox.write_bundle(tmp_path, "student", 2, seed=3)
+    picture = toolbox.png(toolbox.random_pixels(1, seed=0)[0])
+    with Caller(name_of(*(server.address for server in replicas)), picture) as caller:
+        caller.only_hears(1)
+        shutil.copytree(new, repository / "student/2")
+        caller.only_hears(2)
+        shutil.rmtree(repository / "student/2")
+        caller.only_hears(1)
+    assert caller.failures == []
