@@ -5,7 +5,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,14 +67,14 @@ def test_a_replica_that_is_gone_is_left_out(replicas, toolbox) -> None:
 class Caller:
     """Asks all replicas by their one name, on a thread, without a pause."""
 
-    def __init__(self, address: str, picture: bytes) -> None:
+    def __init__(self, address: str, picture: bytes, *, tries: int = 1) -> None:
         self.answered_by: list[int] = []
         self.failures: list[Exception] = []
         self._enough = threading.Event()
-        self._thread = threading.Thread(target=self._ask, args=(address, picture))
+        self._thread = threading.Thread(target=self._ask, args=(address, picture, tries))
 
-    def _ask(self, address: str, picture: bytes) -> None:
-        with Client(address, tries=1) as client:
+    def _ask(self, address: str, picture: bytes, tries: int) -> None:
+        with Client(address, tries=tries) as client:
             while not self._enough.is_set():
                 try:
                     self.answered_by.append(client.classify(picture, model="student").answered_by.version)
@@ -89,10 +89,16 @@ class Caller:
         self._enough.set()
         self._thread.join()
 
+    def hears(self, version: int) -> None:
+        self._wait(lambda: version in self.answered_by)
+
     def only_hears(self, version: int) -> None:
         """Waits until twenty answers in a row are of this version."""
+        self._wait(lambda: self.answered_by[-20:] == [version] * 20)
+
+    def _wait(self, wanted: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 30
-        while self.answered_by[-20:] != [version] * 20:
+        while not wanted():
             assert time.monotonic() < deadline, f"{self.answered_by[-20:]}, {self.failures}"
             threading.Event().wait(0.02)
 
@@ -110,3 +116,15 @@ def test_a_student_is_rolled_out_and_back_on_every_replica_by_its_folder_alone(
         shutil.rmtree(repository / "student/2")
         caller.only_hears(1)
     assert caller.failures == []
+
+
+def test_a_replica_that_drains_costs_a_client_that_tries_again_nothing(replicas, toolbox, tmp_path: Path) -> None:
+    toolbox.write_bundle(tmp_path / "repository", "student", 3, seed=2)
+    picture = toolbox.png(toolbox.random_pixels(1, seed=0)[0])
+    with toolbox.run_server(tmp_path / "repository", "--drain-delay", "0.3") as leaving:
+        with Caller(name_of(replicas[0].address, leaving.address), picture, tries=2) as caller:
+            caller.hears(3)
+            leaving.process.terminate()
+            assert leaving.process.wait(timeout=30) == 0
+            caller.only_hears(1)
+        assert caller.failures == []
