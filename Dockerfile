@@ -1,13 +1,17 @@
 # The server, and only the server: no torch, no compiler, no root.
 #   docker build -t pupil . && docker run -p 50051:50051 -p 8080:8080 -v ./repository:/repository:ro pupil
+# For a GPU, with CUDA and cuDNN inside, 2.7 GB of them:
+#   docker build --build-arg LOCK=requirements-cuda.lock -t pupil-cuda .
 ARG BASE=python:3.11-slim
+ARG LOCK=requirements-server.lock
 
 FROM ${BASE} AS build
+ARG LOCK
 WORKDIR /source
 RUN python -m venv /opt/pupil
 # The locked versions of what the server needs, first: they change less often than the code.
-COPY requirements-server.lock ./
-RUN /opt/pupil/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-server.lock
+COPY ${LOCK} ./
+RUN /opt/pupil/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r ${LOCK}
 COPY pyproject.toml README.md ./
 COPY proto proto
 COPY trust trust

@@ -40,9 +40,10 @@ proto: setup  ## regenerate the stubs beside their .proto
 
 LOCK := $(UV) pip compile --quiet --upgrade pyproject.toml --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-lock: setup  ## resolve the newest versions that pyproject.toml allows: for working on it, and for the container
+lock: setup  ## resolve the newest versions that pyproject.toml allows: for working on it, and for the containers
 	$(LOCK) --extra all --group dev --output-file requirements.lock
 	$(LOCK) --extra server --extra otel --no-config --output-file requirements-server.lock
+	$(LOCK) --extra cuda --extra otel --no-config --output-file requirements-cuda.lock
 
 image: ## the server's container image
 	docker build --tag pupil .

@@ -1,5 +1,7 @@
 """What the operations server does with a POST: reads its body, within limits, and asks the gateway."""
 
+import logging
+import secrets
 import socket
 import time
 from collections.abc import Mapping
@@ -9,6 +11,8 @@ from typing import Protocol
 
 from pupil_server.errors import Code
 from pupil_server.gateway import MOST_POSTS, Reply, refusal
+
+log = logging.getLogger("pupil.http")
 
 BODY_SECONDS = 30.0
 LINGER = 1.0  # seconds
@@ -43,8 +47,7 @@ class PostHandler(BaseHTTPRequestHandler):
             self._refuse(refusal(Code.RESOURCE_EXHAUSTED, busy, {"retry-after-ms": "1000"}))
             return
         try:
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            self._reply(self.posted_to.answer(self.path, headers, self._body(), self.address_string()))
+            self._reply(self._answered(self.posted_to, self._body()))
         finally:
             self.posted_to.places.release()
 
@@ -73,6 +76,15 @@ class PostHandler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Probes come every few seconds; they are not news."""
+
+    def _answered(self, posted_to: PostedTo, body: bytes) -> Reply:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        try:
+            return posted_to.answer(self.path, headers, body, self.address_string())
+        except Exception:  # ours, beside the dispatcher, which has its own incidents
+            incident = secrets.token_hex(6)
+            log.exception("a POST failed, incident %s", incident)
+            return refusal(Code.INTERNAL, f"internal error, incident {incident}")
 
     def _why_not_read(self) -> Reply | None:
         """Why a body stays unread."""

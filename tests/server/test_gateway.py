@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
+
+from pupil_server.operations import OperationsServer
 
 PATIENCE = 20.0
 CLASSIFY = "/v1/models/student:classify"
@@ -207,3 +210,36 @@ def test_two_requests_share_a_connection(gateway, toolbox) -> None:
         answer = connection.getresponse()
         assert (answer.status, bool(answer.read())) == (200, True)
     connection.close()
+
+
+class Broken:
+    """A gateway with a fault of ours in it."""
+
+    max_body = 100
+
+    def __init__(self) -> None:
+        self.places = threading.BoundedSemaphore(1)
+
+    def answer(self, target, headers, body, peer):
+        raise RuntimeError("of no concern to a caller")
+
+
+def test_a_fault_of_the_gateway_itself_is_an_incident_that_the_log_explains(caplog) -> None:
+    broken = Broken()
+    http = OperationsServer(
+        ("127.0.0.1", 0),
+        registry=CollectorRegistry(),
+        is_live=lambda: "",
+        is_ready=lambda: "",
+        gateway=broken,
+    )
+    try:
+        status, _, answer = post(f"127.0.0.1:{http.port}", CLASSIFY, b"x")
+        assert (status, answer["error"]["status"]) == (500, "INTERNAL")
+        said, _, incident = answer["error"]["message"].rpartition(" ")
+        assert said == "internal error, incident"
+        assert incident in caplog.text
+        assert "of no concern" in caplog.text
+        assert broken.places.acquire(timeout=PATIENCE)  # its place is free again, a moment after the answer
+    finally:
+        http.close()

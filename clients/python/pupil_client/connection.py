@@ -1,5 +1,6 @@
-"""How both clients reach a server: message sizes, reconnecting, TLS, tokens."""
+"""How both clients reach a server: message sizes, reconnecting, several replicas, TLS, tokens."""
 
+import json
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,6 +14,8 @@ OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),  # the default of a second would outlast the retries
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A name that means several replicas, as a headless Service's does: all of them are asked, and not the first alone.
+    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
 )
 
 

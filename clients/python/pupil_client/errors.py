@@ -94,6 +94,7 @@ MISUNDERSTOOD = {  # by a sign in gRPC's own words: why somebody is there, and n
     "Socket closed": "it ends the connection at once; does it want TLS (--tls), or a certificate of ours?",
     "Failed parsing HTTP/2": "it speaks no gRPC; is that its HTTP port?",
 }
+NOBODY = ("failed to connect", "connections to all backends failing")  # gRPC's own words, for one address and for any
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -115,7 +116,7 @@ def from_rpc(error: grpc.RpcError, *, address: str, timeout: float) -> PupilErro
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         details = f"no answer from {address} within {timeout:g} s"
     if code is grpc.StatusCode.UNAVAILABLE:
-        unreachable = details.startswith("failed to connect")
+        unreachable = details.startswith(NOBODY)
         details = _why_unreachable(address, details) if unreachable else f"{address} is unavailable: {details}"
     trailing: Any = error.trailing_metadata() or ()  # pairs, whose types differ between grpc and grpc.aio
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and " message " in details and "retry-after-ms" not in dict(trailing):
