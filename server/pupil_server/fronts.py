@@ -20,6 +20,10 @@ class Front(Protocol):
     name: str
 
     async def start(self, host: str, port: int) -> int: ...
+    async def leave(self) -> None:
+        """Sends callers elsewhere, where the front can, and still serves those that are on their way."""
+        ...
+
     async def stop(self, grace: float) -> None: ...
 
 

@@ -19,6 +19,7 @@ from pupil_server.watched import Watched
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Carry: TypeAlias = Callable[[Method, Any, Call], AsyncGenerator[bytes, None]]  # one of the dispatcher's two streams
+LINGER = 0.5  # seconds in which latecomers are still refused in words: grpcio cancels what arrives while it closes
 STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
@@ -38,6 +39,7 @@ class GrpcFront:
         self._certificates = certificates
         self._default_deadline = settings.default_deadline
         self._unix = settings.unix
+        self._started = False
         self._server = grpc.aio.server(options=_options(settings))
         by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {}
         for method in methods:
@@ -56,10 +58,16 @@ class GrpcFront:
         except RuntimeError as error:
             raise OSError(f"{address} is in use or not ours to use; choose another one") from error
         await self._server.start()
+        self._started = True
         return bound
+
+    async def leave(self) -> None:
+        """It has no word for that: whoever calls meanwhile is refused by the dispatcher."""
 
     async def stop(self, grace: float) -> None:
         """Closes the door, and waits at most `grace` seconds for the calls inside."""
+        if self._started:
+            await asyncio.sleep(LINGER)
         await self._server.stop(grace)
 
     def _handler(self, method: Method) -> "grpc.RpcMethodHandler[bytes, bytes]":

@@ -37,7 +37,6 @@ from pupil_server.workers.port import ReservedPort
 log = logging.getLogger("pupil.server")
 
 SAVE = 30.0  # seconds between two writings of what the watch knows
-LINGER = 0.5  # seconds in which latecomers are still refused in words: grpcio cancels what arrives while it closes
 
 
 class Server:
@@ -126,8 +125,8 @@ class Server:
                 task.cancel()
         if was_ready:
             await asyncio.sleep(self.settings.drain_delay)
+            await self._front.leave()
             await self._dispatcher.drain(self.settings.drain_grace)
-            await asyncio.sleep(LINGER)
         await self._front.stop(0)
         if self._control:
             await self._control.stop(0)

@@ -5,6 +5,7 @@ import logging
 import time
 from typing import Any, Protocol, cast
 
+from pupil_server.alarm import NEVER
 from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher
 from pupil_server.errors import Code, ProtocolViolation, PupilError
@@ -51,8 +52,9 @@ class Connection(asyncio.Protocol):
         self._headers: Headers = []  # of the last call, which the next one mostly repeats
         self._head: Head | Block = NOT_GRPC
         self.begin_soon = house.arrivals.add
-        self._flushing = self._choked = self._announced = self._leaving = False
+        self._flushing = self._choked = self._leaving = False
         self._born = self._heard = self._busy = self._counted = time.monotonic()
+        self._announced_at = NEVER
         self._asked = self._choked_since = self._left_at = 0.0
         self._patience = float(self.limits.oddities)
 
@@ -109,6 +111,12 @@ class Connection(asyncio.Protocol):
         self._transport.resume_reading()
         self.flush_soon()
 
+    def announce_end(self) -> None:
+        """Asks the peer to make its next calls elsewhere; those that come all the same are served for a while."""
+        self._announced_at = time.monotonic()
+        self.session.announce_end()
+        self.flush_soon()
+
     def leave(self) -> None:
         """Serves the calls inside and no others, then closes."""
         if not self._leaving:
@@ -148,11 +156,10 @@ class Connection(asyncio.Protocol):
             self.session.ping()
         if self._leaving and now - self._left_at > limits.grace:
             return self.end()
-        if self._announced:
+        if now - self._announced_at >= limits.look_every:
             self.leave()
-        elif now - self._born > limits.age or now - self._busy > limits.idle:
-            self._announced = True
-            self.session.announce_end()
+        elif self._announced_at == NEVER and (now - self._born > limits.age or now - self._busy > limits.idle):
+            self.announce_end()
         self.flush_soon()
 
     def _open(self, number: int, headers: Headers | None) -> ServerCall | Refused:

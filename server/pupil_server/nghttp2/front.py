@@ -20,6 +20,7 @@ from pupil_server.settings import ServerSettings
 
 BACKLOG = 1024
 HEADS = 256  # of calls; each is at most as large as the limit of header bytes
+LINGER = 0.5  # seconds in which the peers hear that we leave
 FAREWELL = 1.0  # seconds for the last bytes to leave
 HANDSHAKE = 10.0  # seconds for TLS
 
@@ -78,6 +79,16 @@ class NgHttp2Front:
             raise OSError(f"{where} is in use or not ours to use; choose another one: {error.strerror}") from error
         self._looking = asyncio.create_task(self._look())
         return 0 if self._unix else int(self._server.sockets[0].getsockname()[1])
+
+    async def leave(self) -> None:
+        """Closes the door, and asks the peers to go; calls that they send before they hear it are still served."""
+        if self._server:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.announce_end()
+        await self._until_gone(LINGER)
+        for connection in list(self.connections):
+            connection.leave()
 
     async def stop(self, grace: float) -> None:
         """Closes the door, waits at most `grace` seconds for the calls inside, and tells the rest."""
