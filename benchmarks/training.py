@@ -5,7 +5,7 @@ python benchmarks/training.py --root CIFAR_FOLDER --net lenet5
 
 CIFAR_FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg of 32×32 pixels. Every way trains the same net on the
 same pictures in a process of its own, one after the other, several times over; what counts is the median of the
-ratios within a round.
+ratios within a round. Our loop and the barest one take turns within a process, a step each.
 """
 
 import argparse
@@ -16,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ WARMUP = 5  # steps that are not counted
 BATCH = 500
 AUGMENT = {"shift": 2, "flip": True}
 
+Seconds = tuple[list[float], ...]  # of each step, of one loop or of two that take turns
+
 
 def recipe(root: str, net: str, steps: int, amp: str, **more: Any) -> Recipe:
     """The run that every way repeats."""
@@ -51,39 +54,60 @@ def recipe(root: str, net: str, steps: int, amp: str, **more: Any) -> Recipe:
     return parse_recipe({**values, **length, **more}, "the benchmark")
 
 
-def ours(settings: Recipe) -> list[float]:
-    """When each step of `pupil train` began."""
-    stamps: list[float] = []
+def ours(settings: Recipe) -> Seconds:
+    """The steps of `pupil train`."""
+    return (_train(settings, lambda: None)[0],)
+
+
+def side_by_side(settings: Recipe) -> Seconds:
+    """A step of `pupil train`, a step of the barest loop, and so on: what disturbs one disturbs the other."""
+    bare = bare_steps(settings)
+    return _train(settings, lambda: next(bare))
+
+
+def _train(settings: Recipe, between: Callable[[], None]) -> Seconds:
+    """The steps of `pupil train`, and what is done after each; without the last one, which evaluates and saves."""
+    own: list[float] = []
+    others: list[float] = []
 
     class Timed(RunLog):
         def steps(self) -> Iterable[int]:
             for step in super().steps():
-                stamps.append(time.perf_counter())
+                began = time.perf_counter()
                 yield step
+                ended = time.perf_counter()
+                between()
+                own.append(ended - began)
+                others.append(time.perf_counter() - ended)
 
     loop.RunLog = Timed  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:
         loop.train(settings, Path(folder) / "run")
-    return stamps
+    return own[:-1], others[:-1]
 
 
-def barest(settings: Recipe) -> list[float]:
+def barest(settings: Recipe) -> Seconds:
+    """The steps of the barest loop."""
+    steps = bare_steps(settings)
+    stamps = [time.perf_counter() for _ in zip(range(settings.steps), steps, strict=False)]
+    return (_between(stamps),)
+
+
+def bare_steps(settings: Recipe) -> Iterator[None]:
     """The fewest lines that train the net on a tensor in memory, with the same views where they are asked for."""
     train = load_split(settings.data, "train")
     assert train.labels is not None
     net, optimizer = _net_and_optimizer(settings, train.images, train.classes)
     views = Views(settings.augment, 0)
-    stamps = []
-    for step in range(settings.steps):
-        stamps.append(time.perf_counter())
+    while True:
         chosen = torch.randint(len(train), (BATCH,))
         images = train.images[chosen]
-        pixels = views(Batch(step, 0, images, None, chosen, chosen * 0)) if views.settings.active else to_pixels(images)
+        pixels = views(Batch(0, 0, images, None, chosen, chosen * 0)) if views.settings.active else to_pixels(images)
         _step(net, optimizer, pixels, train.labels[chosen], settings.amp)
-    return stamps
+        yield
 
 
-def reference(settings: Recipe) -> list[float]:
+def reference(settings: Recipe) -> Seconds:
     """ImageFolder, transforms picture by picture, a DataLoader with workers: torchvision's reference scripts."""
     from torchvision import datasets, transforms
 
@@ -100,8 +124,12 @@ def reference(settings: Recipe) -> list[float]:
         for pixels, labels in loader:
             stamps.append(time.perf_counter())
             if len(stamps) == settings.steps:
-                return stamps
+                return (_between(stamps),)
             _step(net, optimizer, pixels.to(memory_format=torch.channels_last), labels, settings.amp)
+
+
+def _between(stamps: list[float]) -> list[float]:
+    return [later - earlier for earlier, later in pairwise(stamps)]
 
 
 def _net_and_optimizer(
@@ -123,7 +151,7 @@ def _step(
     optimizer.step()
 
 
-def ways(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[Recipe], list[float]], Recipe]]:
+def ways(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[Recipe], Seconds], Recipe]]:
     """Everything that is timed, by name."""
     teacher, cache = arguments.teacher, arguments.cache
     cached = {"teacher": teacher, "logits": "cached", "cache": f"{cache}/plain"}
@@ -133,16 +161,18 @@ def ways(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[Recipe], li
         "barest": (barest, whole()),
         "ours": (ours, whole()),
         "cached": (ours, whole(distill=cached)),
-        "augmented barest": (barest, whole(augment=AUGMENT)),
+        "side by side": (side_by_side, whole()),
+        "augmented side by side": (side_by_side, whole(augment=AUGMENT)),
         "augmented ours": (ours, whole(augment=AUGMENT)),
         "augmented views": (ours, whole(augment=AUGMENT, distill=views)),
         "torchvision": (reference, whole()),
     }
 
 
+BAREST = ", the barest"  # what side by side calls the second loop
 RATIOS = {  # what, images a second of, over those of, is wanted to be at least
-    "our loop / the barest": ("ours", "barest", 0.95),
-    "our loop / the barest, augmented": ("augmented ours", "augmented barest", 0.95),
+    "our loop / the barest": ("side by side", f"side by side{BAREST}", 0.95),
+    "our loop / the barest, augmented": ("augmented side by side", f"augmented side by side{BAREST}", 0.95),
     "our loop / torchvision's reference style": ("augmented ours", "torchvision", 3.0),
     "distilling from cached logits / plain training": ("cached", "ours", 1 / 1.10),
     "distilling from cached views / plain training": ("augmented views", "augmented ours", 1 / 1.25),
@@ -153,17 +183,18 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
     """Runs one way and prints images a second and its peak memory in MB."""
     torch.set_num_threads(usable_cores())
     way, settings = ways(arguments)[name]
-    stamps = way(settings)[WARMUP:]
+    loops = zip((name, f"{name}{BAREST}"), way(settings), strict=False)
+    rates = {each: BATCH / statistics.mean(seconds[WARMUP:]) for each, seconds in loops}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"rate": BATCH * (len(stamps) - 1) / (stamps[-1] - stamps[0]), "memory": memory}))
+    print(json.dumps({"rates": rates, "memory": memory}))
 
 
-def one(name: str, arguments: argparse.Namespace) -> dict[str, float]:
+def one(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """The figures of one way, measured in a process of its own."""
     words = [f"--{each}={getattr(arguments, each)}" for each in ("root", "net", "steps", "amp", "teacher", "cache")]
     command = [sys.executable, __file__, *words, "--only", name]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 
@@ -176,17 +207,19 @@ def compare(arguments: argparse.Namespace) -> None:
         names = list(ways(arguments))
         for name in ("cached", "augmented views"):
             one(name, arguments)  # fills the cache, which is not what is timed
-        rounds = []
+        rounds, memory = [], []
         for number in range(arguments.rounds):
-            rounds.append({name: one(name, arguments) for name in names})
-            told = ", ".join(f"{name} {figures['rate']:,.0f}" for name, figures in rounds[-1].items())
+            figures = {name: one(name, arguments) for name in names}
+            rounds.append({who: rate for each in figures.values() for who, rate in each["rates"].items()})
+            memory.append({name: each["memory"] for name, each in figures.items()})
+            told = ", ".join(f"{name} {rate:,.0f}" for name, rate in rounds[-1].items())
             print(f"round {number + 1}, images/s: {told}", flush=True)
     for what, (above, below, wanted) in RATIOS.items():
-        found = sorted(each[above]["rate"] / each[below]["rate"] for each in rounds)
+        found = sorted(each[above] / each[below] for each in rounds)
         middle = statistics.median(found)
         print(f"{what}: {middle:.3f} ({found[0]:.3f} to {found[-1]:.3f}), at least {wanted:.3f} is wanted")
-    memory = {name: statistics.median(each[name]["memory"] for each in rounds) for name in ("ours", "barest")}
-    print(f"peak memory, ours / barest: {memory['ours'] / memory['barest']:.3f} ({memory['ours']:,.0f} MB)")
+    peak = {name: statistics.median(each[name] for each in memory) for name in ("ours", "barest")}
+    print(f"peak memory, ours / barest: {peak['ours'] / peak['barest']:.3f} ({peak['ours']:,.0f} MB)")
 
 
 def main() -> None:
