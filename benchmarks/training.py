@@ -169,7 +169,7 @@ def ways(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[Recipe], Se
     }
 
 
-BAREST = ", the barest"  # what side by side calls the second loop
+BAREST = " (the barest)"  # of two loops side by side, the second
 RATIOS = {  # what, images a second of, over those of, is wanted to be at least
     "our loop / the barest": ("side by side", f"side by side{BAREST}", 0.95),
     "our loop / the barest, augmented": ("augmented side by side", f"augmented side by side{BAREST}", 0.95),

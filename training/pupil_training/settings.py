@@ -216,7 +216,7 @@ class DistillSettings(Settings):
     hint: dict[str, str] = {}  # student's layer = teacher's layer, to be followed through a projection
     hint_weight: Positive = 1.0
     attention: dict[str, str] = {}  # student's layer = teacher's layer, to look where it looks
-    attention_weight: Positive = 1000.0  # the authors' value
+    attention_weight: Positive = 1000.0  # the authors' value, for maps of 32 to 8 pixels a side; smaller ones need less
     pool: bool = False  # follow the teacher on the pool too; there are no labels then, so hard_weight is 0
     logits: Literal["live", "cached", "views"] = "live"  # cached: asked once, on plain pictures; views: on some views
     views: Count = 8  # views of each image, which come round again
