@@ -96,9 +96,8 @@ def repositories() -> ModuleType:
 
 
 @pytest.fixture
-def serving(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`serving(story, **settings)` runs a story over a server without a transport, to which nobody comes late."""
-    monkeypatch.setattr("pupil_server.server.LINGER", 0.0)
+def serving(repository: Path) -> Callable[..., None]:
+    """`serving(story, **settings)` runs a story over a server without a transport."""
     return functools.partial(beside("served").run, repository)
 
 

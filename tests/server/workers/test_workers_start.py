@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -28,17 +29,16 @@ def test_what_only_one_process_can_do_is_refused_with_the_reason(repository, set
 
 
 def test_workers_that_cannot_start_end_the_start_with_one_line_and_leave_nothing(
-    repository, toolbox, monkeypatch, tmp_path
+    repository, toolbox, monkeypatch
 ) -> None:
     (repository / "student/1/model.onnx").write_bytes(b"\0")
-    folder = tmp_path / "t"
-    folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    supervisor = Supervisor(ServerSettings(repository=repository, workers=2, port=0, http_port=0, device="cpu"))
-    with pytest.raises(SettingsError, match=r"model\.onnx: changed since it was exported") as raised:
-        asyncio.run(supervisor.start())
-    assert "\n" not in str(raised.value)
-    assert list(folder.iterdir()) == []
+    with tempfile.TemporaryDirectory() as folder:  # a socket's name must be short
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        supervisor = Supervisor(ServerSettings(repository=repository, workers=2, port=0, http_port=0, device="cpu"))
+        with pytest.raises(SettingsError, match=r"model\.onnx: changed since it was exported") as raised:
+            asyncio.run(supervisor.start())
+        assert "\n" not in str(raised.value)
+        assert list(Path(folder).iterdir()) == []
     ReservedPort("127.0.0.1", supervisor.port).close()
 
 
