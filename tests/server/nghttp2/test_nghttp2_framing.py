@@ -59,6 +59,7 @@ def test_a_message_that_begins_with_neither_0_nor_1_is_refused() -> None:
         (gzip.compress(bytes(1001)), "at least 1,001 bytes"),
         (gzip.compress(bytes(100_000_000)), "at least 1,001 bytes"),
     ],
+    ids=["none", "cut off", "large", "a bomb"],
 )
 def test_gzip_that_is_broken_or_a_bomb_is_refused(body: bytes, says: str) -> None:
     with pytest.raises(ProtocolViolation, match=says):
