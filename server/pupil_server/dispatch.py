@@ -8,7 +8,6 @@ import asyncio
 import contextvars
 import functools
 import logging
-import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
@@ -214,17 +213,10 @@ class _Visit:
         if isinstance(error, PupilError):
             raise self._dispatcher.failure(error) from error
         if isinstance(error, Exception):
-            raise _internal(self._method) from error
+            raise Failure(Code.INTERNAL, logs.incident(log, self._method.path)) from error
 
 
 def _code(error: BaseException) -> Code:
     if isinstance(error, PupilError):
         return error.code
     return Code.INTERNAL if isinstance(error, Exception) else Code.CANCELLED  # the caller hung up
-
-
-def _internal(method: Method) -> Failure:
-    """Nothing of an error that is ours goes on the wire but an id, by which the log finds its trace."""
-    incident = secrets.token_hex(6)
-    log.exception("%s failed, incident %s", method.path, incident)
-    return Failure(Code.INTERNAL, f"internal error, incident {incident}")

@@ -28,7 +28,7 @@ class InferenceHandlers:
         self._default_deadline = default_deadline
         self._cascade = CascadeHandler(repository, metrics)
 
-    def plain(self, request: bytes, id: bytes = b"") -> Question | None:
+    def plain(self, request: bytes, id: bytes) -> Question | None:
         """What a Classify asks that may be answered at once: about raw pixels, and one model."""
         read = pb.ClassifyRequest.FromString(request)
         pixels = read.images.pixels

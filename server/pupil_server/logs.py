@@ -27,6 +27,13 @@ def about(call_id: str) -> None:
     _call_id.set(call_id)
 
 
+def incident(log: logging.Logger, what: str) -> str:
+    """Logs the error that is being handled; the text for the wire, which has nothing of it but an id to find it by."""
+    number = secrets.token_hex(6)
+    log.exception("%s failed, incident %s", what, number)
+    return f"internal error, incident {number}"
+
+
 def set_up(form: str, worker: int = 0) -> None:
     """Logs as `text` or as `json`, from here on; a worker's lines carry its number."""
     handler = logging.StreamHandler()

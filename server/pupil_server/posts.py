@@ -1,7 +1,6 @@
 """What the operations server does with a POST: reads its body, within limits, and asks the gateway."""
 
 import logging
-import secrets
 import socket
 import time
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Protocol
 
 from pupil_server.errors import Code
 from pupil_server.gateway import MOST_POSTS, Reply, refusal
+from pupil_server.logs import incident
 
 log = logging.getLogger("pupil.http")
 
@@ -82,9 +82,7 @@ class PostHandler(BaseHTTPRequestHandler):
         try:
             return posted_to.answer(self.path, headers, body, self.address_string())
         except Exception:  # ours, beside the dispatcher, which has its own incidents
-            incident = secrets.token_hex(6)
-            log.exception("a POST failed, incident %s", incident)
-            return refusal(Code.INTERNAL, f"internal error, incident {incident}")
+            return refusal(Code.INTERNAL, incident(log, "a POST"))
 
     def _why_not_read(self) -> Reply | None:
         """Why a body stays unread."""
