@@ -17,14 +17,6 @@ VERDICT = Verdict(Certificate("pac", 0.9, 0.1, 0.5, 400, 300, 2, 0.01, 0.75, "9f
 
 
 @pytest.fixture(scope="module")
-def real(toolbox, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("served") / "repository"
-    toolbox.write_bundle(folder, "teacher", seed=1)
-    with toolbox.run_server(folder) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def dark(toolbox, tmp_path_factory):
     """The calibration images' kind at half their brightness."""
     file = tmp_path_factory.mktemp("dark") / "pool.npy"

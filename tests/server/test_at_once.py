@@ -111,9 +111,8 @@ def test_everything_is_counted_as_on_the_usual_way(serving, toolbox) -> None:
         await served.usually(CLASSIFY, request)
         usual = counted()
         assert None not in served.at_once(CLASSIFY, request)
-        assert [now - before for now, before in zip(counted(), usual, strict=True)] == [
-            now - before for now, before in zip(usual, begun, strict=True)
-        ]
+        added = [end - start for end, start in zip(usual, begun, strict=True)]
+        assert [end - start for end, start in zip(counted(), usual, strict=True)] == added
 
     serving(story)
 
