@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from pupil_server.errors import BundleError, NotFound, NotWritable
+from pupil_server.errors import BundleError, NotFound, NotPossible
 
 
 class Aliases:
@@ -40,7 +40,7 @@ class Aliases:
         return {alias: number for alias, number in changed.items() if number}
 
     def write(self, name: str, aliases: dict[str, int]) -> None:
-        """Writes the file whole or not at all, then takes it as known. Raises NotWritable."""
+        """Writes the file whole or not at all, then takes it as known. Raises NotPossible."""
         file = self._file(name)
         aside = file.with_name(f".aliases-{os.getpid()}.json")
         try:
@@ -50,7 +50,7 @@ class Aliases:
             with contextlib.suppress(OSError):
                 aside.unlink()
             reason = f"aliases.json cannot be written ({error.strerror}); make room, and the repository writable"
-            raise NotWritable(reason) from error
+            raise NotPossible(reason) from error
         self._known[name] = aliases
 
     def _file(self, name: str) -> Path:

@@ -4,9 +4,8 @@ PupilError
 ├── BadRequest            INVALID_ARGUMENT
 │   └── BadImage
 ├── NotFound              NOT_FOUND
-├── NoCertificate         FAILED_PRECONDITION
-├── NotServable           FAILED_PRECONDITION
-├── NotWritable           FAILED_PRECONDITION
+├── NotPossible           FAILED_PRECONDITION
+│   └── NoCertificate
 ├── Overloaded            RESOURCE_EXHAUSTED
 │   └── QuotaUsedUp
 ├── Unauthenticated       UNAUTHENTICATED
@@ -64,18 +63,14 @@ class NotFound(PupilError):
     code = Code.NOT_FOUND
 
 
-class NoCertificate(PupilError):
-    code = Code.FAILED_PRECONDITION
-
-
-class NotServable(PupilError):
-    """A bundle that was asked for fails its checks; the live version answers on."""
+class NotPossible(PupilError):
+    """Not as things stand in the repository; the text says what to mend there."""
 
     code = Code.FAILED_PRECONDITION
 
 
-class NotWritable(PupilError):
-    code = Code.FAILED_PRECONDITION
+class NoCertificate(NotPossible):
+    """Too little is proven for what is to be promised."""
 
 
 class Overloaded(PupilError):

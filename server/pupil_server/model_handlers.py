@@ -5,7 +5,7 @@ import logging
 from pupil_proto.v1 import models_pb2 as pb
 from pupil_server.answers import certificate_message
 from pupil_server.call import Call
-from pupil_server.errors import BundleError, NotServable
+from pupil_server.errors import BundleError, NotPossible
 from pupil_server.model import LoadedModel
 from pupil_server.repository import Repository
 from pupil_server.versions import Version
@@ -38,7 +38,7 @@ class ModelHandlers:
                 )
             )
         except BundleError as error:
-            raise NotServable(self._repository.spell(error)) from error
+            raise NotPossible(self._repository.spell(error)) from error
 
     async def unload(self, request: pb.UnloadModelRequest, call: Call) -> pb.UnloadModelResponse:
         log.info("unload %.200r/%s for %s", request.name, request.version or "all", call.peer)

@@ -1,16 +1,19 @@
 """A student and its teacher."""
 
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.errors import BadRequest
+from pupil_server.errors import BadRequest, NotPossible
 from pupil_server.model import LoadedModel
 
 
 def teacher_of(student: LoadedModel, asked: pb.CompareRequest | pb.Cascade) -> pb.ModelSpec:
-    """The teacher that was asked for, or else the one that the student's bundle names, by its newest version."""
+    """The teacher that was asked for, or else the one that the student's bundle names, by its newest version.
+
+    Raises NotPossible where it names none.
+    """
     if asked.HasField("teacher"):
         return asked.teacher
     if student.facts.teacher is None:
-        raise BadRequest(f"{student} names no teacher; say which model is to be it")
+        raise NotPossible(f"{student} names no teacher; say which model is to be it")
     return pb.ModelSpec(name=student.facts.teacher.name)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pupil_proto.v1 import models_pb2 as pb
 from pupil_server.bundle import Bundle
 from pupil_server.call import Call
-from pupil_server.errors import BadRequest, NotServable
+from pupil_server.errors import BadRequest, NotPossible
 from pupil_server.repository import Repository
 from pupil_trust import SEEN, are_among
 
@@ -49,6 +49,6 @@ def _marks(bundle: Bundle, name: str) -> NDArray[np.uint64]:
             raise ValueError(f"{marks.dtype} of {marks.ndim} dimensions")
     except (OSError, EOFError, ValueError, AttributeError) as error:  # the last: an archive of arrays
         problem = f"{bundle.facts.model}/{bundle.facts.version}: {name} cannot be read; export the bundle again"
-        raise NotServable(problem) from error
+        raise NotPossible(problem) from error
     found: NDArray[np.uint64] = marks
     return found

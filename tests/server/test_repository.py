@@ -10,7 +10,7 @@ import pytest
 from pupil_proto.v1.inference_pb2 import ModelSpec
 from pupil_proto.v1.models_pb2 import State
 from pupil_server import transitions
-from pupil_server.errors import BundleError, NotFound, NotWritable, Unavailable
+from pupil_server.errors import BundleError, NotFound, NotPossible, Unavailable
 from pupil_server.loading import prepare
 from pupil_server.repository import Repository
 
@@ -193,7 +193,7 @@ def test_an_alias_that_the_full_disk_does_not_take_is_not_set_and_the_old_file_s
         await repository.set_alias("student", "stable", 1)
         with (
             toolbox.files_no_larger_than(10),
-            pytest.raises(NotWritable, match=r"cannot be written \(File too large\)"),
+            pytest.raises(NotPossible, match=r"cannot be written \(File too large\)"),
         ):
             await repository.set_alias("student", "another", 1)
         assert repository.aliases("student") == {"stable": 1}

@@ -197,10 +197,8 @@ def test_a_model_without_a_teacher_is_compared_only_with_one_that_is_named(stubs
     images = raw(toolbox.random_pixels(2, seed=0))
     teacher = pb.ModelSpec(name="teacher")
     code, details = status_of(stubs.inference.Compare, pb.CompareRequest(student=teacher, images=images))
-    assert (code, details) == (
-        grpc.StatusCode.INVALID_ARGUMENT,
-        "teacher/1 names no teacher; say which model is to be it",
-    )
+    told = "teacher/1 names no teacher; say which model is to be it"  # of the repository, not of the request
+    assert (code, details) == (grpc.StatusCode.FAILED_PRECONDITION, told)
     same = stubs.inference.Compare(pb.CompareRequest(student=teacher, teacher=teacher, images=images), timeout=PATIENCE)
     assert (same.agreement, same.mean_kl) == (1.0, 0.0)
 
