@@ -113,6 +113,13 @@ def test_a_model_name_that_cannot_be_read_is_refused(client, model):
         client.classify(b"cat", model=model)
 
 
+@pytest.mark.parametrize("limit", [0.02, 0])
+@both_faces
+def test_a_limit_alone_is_no_cascade_and_the_error_says_what_is(server, face, limit):
+    with pytest.raises(BadRequest, match=rf"a Cascade is wanted, such as Cascade\(limit=0.01\), not {limit}"):
+        face(server, lambda client: client.classify(b"dog", model="student", cascade=limit))
+
+
 @pytest.mark.parametrize(
     ("model", "spec"),
     [

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar, overload
 
-from pupil_client import messages
+from pupil_client import messages, model_messages
 from pupil_client.aio_caller import AsyncCaller
 from pupil_client.client import LOAD_SECONDS
 from pupil_client.coalescing import Coalescer, Question
 from pupil_client.errors import PupilError
-from pupil_client.images import Image, Packer, RawImage, is_one, many, raw_image
+from pupil_client.images import Image, Packer, RawImage, is_one, raw_image, raw_images
 from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, Seen, Watch
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -79,7 +79,7 @@ class AsyncClient(AsyncCaller):
         timeout: float | None = None,
     ) -> Prediction | list[Prediction]:
         """As `Client.classify`."""
-        question, asked = Question(model, top_k, scores, cascade, timeout), list(map(raw_image, many(images)))
+        question, asked = Question(model, top_k, scores, cascade, timeout), raw_images(images)
         if self._coalescer and is_one(images):
             return await self._coalescer.ask(question, asked[0])
         found = await self._classify(question, asked)
@@ -102,7 +102,7 @@ class AsyncClient(AsyncCaller):
     ) -> AsyncIterator[Prediction | PupilError]:
         """As `Client.classify_stream`; the images may come from an async iterable."""
         requests = (
-            messages.classify_request([image], model=model, top_k=top_k, scores=scores, cascade=cascade)
+            messages.classify_request([raw_image(image)], model=model, top_k=top_k, scores=scores, cascade=cascade)
             async for image in _each(images)
         )
         async for response in self._converse(self._streams.ClassifyStream, requests, timeout):
@@ -181,31 +181,31 @@ class AsyncClient(AsyncCaller):
         timeout: float | None = None,
     ) -> Comparison | list[Comparison]:
         """As `Client.compare`."""
-        request = messages.compare_request(many(images), student=student, teacher=teacher, top_k=top_k, scores=scores)
-        answer = await self._ask(self._inference.Compare, request, timeout)
-        found = messages.comparisons(answer, len(many(images)))
+        asked = raw_images(images)
+        request = messages.compare_request(asked, student=student, teacher=teacher, top_k=top_k, scores=scores)
+        found = messages.comparisons(await self._ask(self._inference.Compare, request, timeout), len(asked))
         return found[0] if is_one(images) else found
 
     async def models(self) -> list[ModelInfo]:
         """As `Client.models`."""
         found = await self._ask(self._models.List, models_pb.ListModelsRequest())
-        return [messages.model_info(info) for info in found.models]
+        return [model_messages.model_info(info) for info in found.models]
 
     async def model(self, model: str) -> ModelInfo:
         """As `Client.model`."""
         request = models_pb.GetModelRequest(model=messages.model_spec(model))
-        return messages.model_info(await self._ask(self._models.Get, request))
+        return model_messages.model_info(await self._ask(self._models.Get, request))
 
     async def load(
         self, model: str, *, keep_others: bool = False, aside: bool = False, timeout: float = LOAD_SECONDS
     ) -> ModelInfo:
         """As `Client.load`."""
-        request = messages.load_request(model, keep_others=keep_others, aside=aside)
-        return messages.model_info(await self._ask(self._models.Load, request, timeout, tries=1))
+        request = model_messages.load_request(model, keep_others=keep_others, aside=aside)
+        return model_messages.model_info(await self._ask(self._models.Load, request, timeout, tries=1))
 
     async def unload(self, model: str, *, timeout: float = LOAD_SECONDS) -> None:
         """As `Client.unload`."""
-        await self._ask(self._models.Unload, messages.unload_request(model), timeout, tries=1)
+        await self._ask(self._models.Unload, model_messages.unload_request(model), timeout, tries=1)
 
     async def set_alias(self, name: str, alias: str, version: int | None) -> None:
         """As `Client.set_alias`."""
@@ -215,17 +215,17 @@ class AsyncClient(AsyncCaller):
     async def watch(self, model: str) -> Watch:
         """As `Client.watch`."""
         request = models_pb.GetWatchRequest(model=messages.model_spec(model))
-        return messages.watch(await self._ask(self._models.GetWatch, request))
+        return model_messages.watch(await self._ask(self._models.GetWatch, request))
 
     async def reset_watch(self, model: str) -> Watch:
         """As `Client.reset_watch`."""
         request = models_pb.ResetWatchRequest(model=messages.model_spec(model))
-        return messages.watch(await self._ask(self._models.ResetWatch, request, tries=1))
+        return model_messages.watch(await self._ask(self._models.ResetWatch, request, tries=1))
 
     async def seen(self, marks: Sequence[int], *, model: str) -> Seen:
         """As `Client.seen`."""
-        requests = messages.seen_requests(model, marks)
-        return messages.seen([await self._ask(self._models.Seen, request) for request in requests])
+        requests = model_messages.seen_requests(model, marks)
+        return model_messages.seen([await self._ask(self._models.Seen, request) for request in requests])
 
     async def health(self, model: str = "") -> bool:
         """As `Client.health`."""

@@ -1,6 +1,5 @@
 """One server, for programs with threads: calls that are tried again, streams whose silence has an end."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +11,7 @@ from pupil_client import health
 from pupil_client.connection import bearer, open_channel
 from pupil_client.conversation import Conversation
 from pupil_client.errors import from_rpc
-from pupil_client.retries import Attempts, RetryBudget
+from pupil_client.retries import Attempts, RetryBudget, persistently
 from pupil_proto.v1.inference_pb2_grpc import InferenceStub
 from pupil_proto.v1.models_pb2_grpc import ModelsStub
 
@@ -64,18 +63,14 @@ class Caller:
     ) -> Answer:
         seconds = self._timeout if timeout is None else timeout
         attempts = Attempts(tries=tries or self._tries, timeout=seconds, budget=self._budget)
-        while True:
+
+        def once() -> Answer:
             try:
-                answer = method(request, timeout=attempts.left(), metadata=self._metadata)
+                return method(request, timeout=attempts.left(), metadata=self._metadata)
             except grpc.RpcError as error:
-                problem = from_rpc(error, address=self.address, timeout=seconds)
-                pause = attempts.pause_after(problem)
-                if pause is None:
-                    raise problem from error
-                time.sleep(pause)
-            else:
-                attempts.answered()
-                return answer
+                raise from_rpc(error, address=self.address, timeout=seconds) from error
+
+        return persistently(once, attempts)
 
     def _converse(
         self,

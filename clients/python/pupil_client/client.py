@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
-from pupil_client import messages
+from pupil_client import messages, model_messages
 from pupil_client.caller import Caller
 from pupil_client.errors import PupilError
-from pupil_client.images import Image, Packer, is_one, many, raw_image
+from pupil_client.images import Image, Packer, is_one, raw_image, raw_images
 from pupil_client.results import Cascade, Certificate, Comparison, ModelInfo, Prediction, PseudoLabel, Seen, Watch
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
@@ -67,9 +67,9 @@ class Client(Caller):
         In a `cascade`, `model` is the student, and each prediction's `route` says who answered and why.
         Raises `NotPossible` where too little is proven of the two models.
         """
-        request = messages.classify_request(many(images), model=model, top_k=top_k, scores=scores, cascade=cascade)
-        answer = self._ask(self._inference.Classify, request, timeout)
-        found = messages.predictions(answer, len(many(images)))
+        asked = raw_images(images)
+        request = messages.classify_request(asked, model=model, top_k=top_k, scores=scores, cascade=cascade)
+        found = messages.predictions(self._ask(self._inference.Classify, request, timeout), len(asked))
         return found[0] if is_one(images) else found
 
     def classify_stream(
@@ -84,7 +84,7 @@ class Client(Caller):
     ) -> Iterator[Prediction | PupilError]:
         """One answer an image, in order, while images still go out; an image that fails gives its error instead."""
         requests = (
-            messages.classify_request([image], model=model, top_k=top_k, scores=scores, cascade=cascade)
+            messages.classify_request([raw_image(image)], model=model, top_k=top_k, scores=scores, cascade=cascade)
             for image in images
         )
         for response in self._converse(self._inference.ClassifyStream, requests, timeout):
@@ -175,20 +175,20 @@ class Client(Caller):
         timeout: float | None = None,
     ) -> Comparison | list[Comparison]:
         """Both models on the same images; without `teacher`, the one that the student's bundle names."""
-        request = messages.compare_request(many(images), student=student, teacher=teacher, top_k=top_k, scores=scores)
-        answer = self._ask(self._inference.Compare, request, timeout)
-        found = messages.comparisons(answer, len(many(images)))
+        asked = raw_images(images)
+        request = messages.compare_request(asked, student=student, teacher=teacher, top_k=top_k, scores=scores)
+        found = messages.comparisons(self._ask(self._inference.Compare, request, timeout), len(asked))
         return found[0] if is_one(images) else found
 
     def models(self) -> list[ModelInfo]:
         """Every version in the repository, by name, then version."""
         found = self._ask(self._models.List, models_pb.ListModelsRequest())
-        return [messages.model_info(info) for info in found.models]
+        return [model_messages.model_info(info) for info in found.models]
 
     def model(self, model: str) -> ModelInfo:
         """One loaded version in full."""
         request = models_pb.GetModelRequest(model=messages.model_spec(model))
-        return messages.model_info(self._ask(self._models.Get, request))
+        return model_messages.model_info(self._ask(self._models.Get, request))
 
     def load(
         self, model: str, *, keep_others: bool = False, aside: bool = False, timeout: float = LOAD_SECONDS
@@ -197,12 +197,12 @@ class Client(Caller):
 
         With `keep_others` no version is unloaded; `aside` leaves the name, too, where it is.
         """
-        request = messages.load_request(model, keep_others=keep_others, aside=aside)
-        return messages.model_info(self._ask(self._models.Load, request, timeout, tries=1))
+        request = model_messages.load_request(model, keep_others=keep_others, aside=aside)
+        return model_messages.model_info(self._ask(self._models.Load, request, timeout, tries=1))
 
     def unload(self, model: str, *, timeout: float = LOAD_SECONDS) -> None:
         """Finishes what is in flight on `student/2` (or on every `student`), then frees it; never tried twice."""
-        self._ask(self._models.Unload, messages.unload_request(model), timeout, tries=1)
+        self._ask(self._models.Unload, model_messages.unload_request(model), timeout, tries=1)
 
     def set_alias(self, name: str, alias: str, version: int | None) -> None:
         """Points `name@alias` at a loaded version; `None` removes the alias. Never tried twice."""
@@ -211,19 +211,18 @@ class Client(Caller):
 
     def watch(self, model: str) -> Watch:
         """What was seen of a student's traffic. Raises `NotFound` for a model that is not watched."""
-        return messages.watch(
-            self._ask(self._models.GetWatch, models_pb.GetWatchRequest(model=messages.model_spec(model)))
-        )
+        request = models_pb.GetWatchRequest(model=messages.model_spec(model))
+        return model_messages.watch(self._ask(self._models.GetWatch, request))
 
     def reset_watch(self, model: str) -> Watch:
         """Forgets that, and the alarms; never tried twice."""
         request = models_pb.ResetWatchRequest(model=messages.model_spec(model))
-        return messages.watch(self._ask(self._models.ResetWatch, request, tries=1))
+        return model_messages.watch(self._ask(self._models.ResetWatch, request, tries=1))
 
     def seen(self, marks: Sequence[int], *, model: str) -> Seen:
         """Which images a model was trained on; a mark is what `pupil_trust.mark` makes of an image's SHA-256."""
-        requests = messages.seen_requests(model, marks)
-        return messages.seen([self._ask(self._models.Seen, request) for request in requests])
+        requests = model_messages.seen_requests(model, marks)
+        return model_messages.seen([self._ask(self._models.Seen, request) for request in requests])
 
     def health(self, model: str = "") -> bool:
         """Whether the model, or without a name the server, answers requests now (`grpc.health.v1`)."""

@@ -38,9 +38,11 @@ def is_one(images: Image | Sequence[Image]) -> bool:
     return isinstance(images, bytes) or not isinstance(images, Sequence)
 
 
-def many(images: Image | Sequence[Image]) -> Sequence[Image]:
-    """The images as a list, also where there is one."""
-    return images if isinstance(images, Sequence) and not isinstance(images, bytes) else [images]
+def raw_images(images: Image | Sequence[Image]) -> list[RawImage]:
+    """Of one image or of several. Raises what `raw_image` raises."""
+    if isinstance(images, Sequence) and not isinstance(images, bytes):
+        return [raw_image(image) for image in images]
+    return [raw_image(images)]
 
 
 def raw_image(image: Image) -> RawImage:

@@ -1,23 +1,22 @@
-"""Requests built and answers read: the body that `Client` and `AsyncClient` share. No input or output here."""
+"""Requests built and answers read, of pupil.v1's Inference: the body that `Client` and `AsyncClient` share.
 
-from collections.abc import Iterator, Sequence
+Those of Models are in `model_messages.py`. No input or output in either.
+"""
+
+from collections.abc import Sequence
 
 from pupil_client.errors import BadRequest, PupilError, ServerError, from_stream
-from pupil_client.images import Image, RawImage, images_message, raw_image
+from pupil_client.images import RawImage, images_message
 from pupil_client.results import (
     AnsweredBy,
     Cascade,
     Certificate,
     Comparison,
-    ModelInfo,
     Prediction,
     PseudoLabel,
     ScoredClass,
-    Seen,
-    Watch,
 )
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_proto.v1 import models_pb2 as models_pb
 
 GUARANTEES = {"pac": pb.GUARANTEE_PAC, "fdr": pb.GUARANTEE_FDR, "fixed": pb.GUARANTEE_FIXED, "none": pb.GUARANTEE_NONE}
 GUARANTEE_NAMES = {value: name for name, value in GUARANTEES.items()}
@@ -27,8 +26,6 @@ GOALS = {
     "accuracy": pb.CASCADE_GOAL_ACCURACY,
 }
 ROUTE_NAMES = {value: name.removeprefix("ROUTE_").lower() for name, value in pb.Route.items()}
-SEEN_AT_ONCE = 65_536  # images of one request, as the server allows them
-STATE_NAMES = {value: name.removeprefix("STATE_").lower() for name, value in models_pb.State.items()}
 
 
 def model_spec(model: str) -> pb.ModelSpec:
@@ -54,21 +51,19 @@ def _whole_number(model: str, version: str) -> int:
     return int(version)
 
 
-def _images(images: Sequence[Image | RawImage]) -> pb.Images:
-    return images_message([image if isinstance(image, RawImage) else raw_image(image) for image in images])
-
-
 def classify_request(
-    images: Sequence[Image | RawImage], *, model: str, top_k: int, scores: bool, cascade: Cascade | None = None
+    images: Sequence[RawImage], *, model: str, top_k: int, scores: bool, cascade: Cascade | None = None
 ) -> pb.ClassifyRequest:
     """The best `top_k` classes of a few images, in a cascade by `model` or its teacher."""
-    request = pb.ClassifyRequest(model=model_spec(model), images=_images(images), top_k=top_k, scores=scores)
-    if cascade:
+    request = pb.ClassifyRequest(model=model_spec(model), images=images_message(images), top_k=top_k, scores=scores)
+    if cascade is not None:
         request.cascade.CopyFrom(_cascade(cascade))
     return request
 
 
 def _cascade(asked: Cascade) -> pb.Cascade:
+    if not isinstance(asked, Cascade):  # a bare limit, as the command line takes it
+        raise BadRequest(f"cascade: a Cascade is wanted, such as Cascade(limit=0.01), not {asked!r}")
     if asked.goal not in GOALS:
         raise BadRequest(f"cascade goal {asked.goal!r}: one of {', '.join(GOALS)} is wanted")
     teacher = model_spec(asked.teacher) if asked.teacher else None
@@ -82,10 +77,10 @@ def _cascade(asked: Cascade) -> pb.Cascade:
 
 
 def compare_request(
-    images: Sequence[Image], *, student: str, teacher: str | None, top_k: int, scores: bool
+    images: Sequence[RawImage], *, student: str, teacher: str | None, top_k: int, scores: bool
 ) -> pb.CompareRequest:
     """Both models on a few images; without a teacher, the one that the student's bundle names."""
-    request = pb.CompareRequest(student=model_spec(student), images=_images(images), top_k=top_k, scores=scores)
+    request = pb.CompareRequest(student=model_spec(student), images=images_message(images), top_k=top_k, scores=scores)
     if teacher is not None:
         request.teacher.CopyFrom(model_spec(teacher))
     return request
@@ -109,25 +104,6 @@ def label_plan(
     if threshold is not None:
         plan.threshold = threshold
     return plan
-
-
-def load_request(model: str, *, keep_others: bool, aside: bool) -> models_pb.LoadModelRequest:
-    """Loads `student/2`, or the newest version of `student`."""
-    spec = _name_and_version(model)
-    return models_pb.LoadModelRequest(name=spec.name, version=spec.version, keep_others=keep_others, aside=aside)
-
-
-def unload_request(model: str) -> models_pb.UnloadModelRequest:
-    """Unloads `student/2`, or every version of `student`."""
-    spec = _name_and_version(model)
-    return models_pb.UnloadModelRequest(name=spec.name, version=spec.version)
-
-
-def _name_and_version(model: str) -> pb.ModelSpec:
-    spec = model_spec(model)
-    if spec.alias or spec.precision:
-        raise BadRequest(f"model {model!r}: name the version (name/version), not an alias or a precision")
-    return spec
 
 
 def predictions(response: pb.ClassifyResponse, images: int) -> list[Prediction]:
@@ -204,69 +180,6 @@ def only_response(responses: Sequence[pb.PseudoLabelResponse]) -> pb.PseudoLabel
     if not responses:
         raise ServerError("no certificate came back: the server is older than this client")
     return responses[0]
-
-
-def model_info(found: models_pb.ModelInfo) -> ModelInfo:
-    """One version in the repository."""
-    return ModelInfo(
-        name=found.name,
-        version=found.version,
-        state=STATE_NAMES.get(found.state, "unknown"),  # a newer server may have more of them
-        reason=found.reason,
-        aliases=tuple(found.aliases),
-        classes=tuple(found.classes),
-        height=found.height,
-        width=found.width,
-        channels=found.channels,
-        precision=found.precision,
-        device=found.device,
-        fingerprint=found.fingerprint,
-        teacher=found.teacher,
-        certificates=tuple(certificate(each) for each in found.certificates),
-        created=found.created,
-        max_batch_images=found.max_batch_images,
-        nodes=dict(found.nodes),
-        precisions=tuple(found.precisions),
-        by_name=found.by_name,
-    )
-
-
-def watch(found: models_pb.Watch) -> Watch:
-    """What was seen of a student's traffic."""
-    return Watch(
-        model=found.model,
-        version=found.version,
-        precision=found.precision,
-        fingerprint=found.fingerprint,
-        teacher=found.teacher,
-        compared=found.compared,
-        disagreed=found.disagreed,
-        disagreement=(found.disagreement_low, found.disagreement_high),
-        mean_kl=found.mean_kl,
-        classes={each.label: (each.compared, each.agreed) for each in found.classes},
-        images=found.images,
-        evidence=dict(sorted(found.evidence.items())),
-        alarms=tuple(found.alarms),
-        lapsed=found.lapsed,
-    )
-
-
-def seen_requests(model: str, marks: Sequence[int]) -> Iterator[models_pb.SeenRequest]:
-    """Asks about as many images as there are, at least once."""
-    for start in range(0, max(1, len(marks)), SEEN_AT_ONCE):
-        some = marks[start : start + SEEN_AT_ONCE]
-        yield models_pb.SeenRequest(model=model_spec(model), images=some)
-
-
-def seen(answers: Sequence[models_pb.SeenResponse]) -> Seen:
-    """The answers to those requests as one."""
-    places = [(number * SEEN_AT_ONCE, answer) for number, answer in enumerate(answers)]
-    return Seen(
-        answers[0].trained_on,
-        tuple(start + place for start, answer in places for place in answer.labelled),
-        tuple(start + place for start, answer in places for place in answer.unlabelled),
-        tuple(answers[0].missing),
-    )
 
 
 def best_class(found: pb.Prediction) -> pb.ScoredClass:
