@@ -14,7 +14,6 @@ from pupil_server.tokens import Scope
 Unary = Callable[[Any, Call], Awaitable[Message]]
 ServerStream = Callable[[Any, Call], AsyncGenerator[Message, None]]
 BothStreams = Callable[[AsyncIterator[Any], Call], AsyncGenerator[Message, None]]
-AtOnce = Callable[[Sequence[bytes | None], float], list[bytes | None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class Method:
     request: type[Message]
     scope: Scope = Scope.ADMIN  # what is forgotten is closed
     unary: Unary | None = None
-    at_once: AtOnce | None = None
+    at_once: Callable[[Sequence[bytes | None], float], list[bytes | None]] | None = None
     server_stream: ServerStream | None = None
     both_streams: BothStreams | None = None
 

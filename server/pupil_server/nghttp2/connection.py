@@ -3,41 +3,26 @@
 import asyncio
 import logging
 import time
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pupil_server.alarm import NEVER
 from pupil_server.call import Call
-from pupil_server.dispatch import Dispatcher
 from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.logs import call_id
 from pupil_server.method import Failure
-from pupil_server.nghttp2.arrivals import Arrivals
 from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, ProtocolError, block
 from pupil_server.nghttp2.head import NOT_GRPC, Head
-from pupil_server.nghttp2.limits import Limits
 from pupil_server.nghttp2.metadata import status_headers
-from pupil_server.nghttp2.server_call import HEADERS, Held, Refused, ServerCall
+from pupil_server.nghttp2.server_call import RESPONSE, Refused, ServerCall
 from pupil_server.nghttp2.session import Headers, Session
 from pupil_server.nghttp2.single_call import SingleCall
 from pupil_server.nghttp2.stream_call import StreamCall
 from pupil_server.turn import Stage, this_turn
 
+if TYPE_CHECKING:
+    from pupil_server.nghttp2.front import NgHttp2Front
+
 log = logging.getLogger("pupil.nghttp2")
-
-
-class House(Protocol):
-    """What a connection needs of its front."""
-
-    dispatcher: Dispatcher
-    limits: Limits
-    held: Held
-    arrivals: Arrivals
-    options: Any
-    connections: "set[Connection]"
-    last_read: "Connection | None"  # the one that something came from last
-
-    def head(self, headers: tuple[bytes, ...], /) -> Head | Block: ...
-    def left(self, connection: "Connection") -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -45,13 +30,13 @@ class Connection(asyncio.Protocol):
 
     session: Session
 
-    def __init__(self, house: House) -> None:
-        self.house, self.dispatcher, self.limits, self.held = house, house.dispatcher, house.limits, house.held
+    def __init__(self, front: "NgHttp2Front") -> None:
+        self._front, self.dispatcher, self.limits, self.held = front, front.dispatcher, front.limits, front.held
         self.loop = asyncio.get_running_loop()
         self._turn = this_turn()
         self._headers: Headers = []  # of the last call, which the next one mostly repeats
         self._head: Head | Block = NOT_GRPC
-        self.begin_soon = house.arrivals.add
+        self.begin_soon = front.arrivals.add
         self._flushing = self._choked = self._leaving = False
         self._born = self._heard = self._busy = self._counted = time.monotonic()
         self._announced_at = NEVER
@@ -62,24 +47,24 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._peer = _name(transport.get_extra_info("peername"))
         tls = transport.get_extra_info("ssl_object")
-        if len(self.house.connections) >= self.limits.connections or (tls and tls.selected_alpn_protocol() != "h2"):
+        if len(self._front.connections) >= self.limits.connections or (tls and tls.selected_alpn_protocol() != "h2"):
             self._transport.abort()
             return
-        self.session = Session(self.limits, self.house.options, self._open)
-        self.house.connections.add(self)
+        self.session = Session(self.limits, self._front.options, self._open)
+        self._front.connections.add(self)
         self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self in self.house.connections:
-            self.house.left(self)
+        if self in self._front.connections:
+            self._front.left(self)
             self.session.free()
 
     def data_received(self, data: bytes) -> None:
         """What comes of this read is done in it if the last one was ours too: others that come can share a batch."""
-        if self not in self.house.connections:
+        if self not in self._front.connections:
             return
         self._heard = time.monotonic()
-        last, self.house.last_read = self.house.last_read, self
+        last, self._front.last_read = self._front.last_read, self
         self._turn.hold()
         try:
             self._receive(data)
@@ -129,7 +114,7 @@ class Connection(asyncio.Protocol):
         for call in list(self.session.streams.values()):
             call.fail(Failure(Code.UNAVAILABLE, "the server is shutting down; try another one"))
         self._flush()
-        if self in self.house.connections:
+        if self in self._front.connections:
             self.session.terminate()
             self._flush()
         self._transport.close()
@@ -171,10 +156,10 @@ class Connection(asyncio.Protocol):
                     f"the headers of the call are larger than {self.limits.header_bytes:,} bytes",
                 )
             if headers != self._headers:
-                self._head = self.house.head(tuple(headers))
+                self._head = self._front.head(tuple(headers))
                 self._headers = headers
         except PupilError as error:
-            return self._refused(number, block(*HEADERS, *status_headers(self.dispatcher.failure(error))))
+            return self._refused(number, block(*RESPONSE, *status_headers(self.dispatcher.failure(error))))
         if isinstance(self._head, Block):
             return self._refused(number, self._head)
         method, packed, left, metadata = self._head
@@ -199,7 +184,7 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flushing = False
-        if self not in self.house.connections:
+        if self not in self._front.connections:
             return
         try:
             more = True

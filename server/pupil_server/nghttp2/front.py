@@ -48,7 +48,7 @@ class NgHttp2Front:
         by_path = {f"/{method.path}".encode(): method for method in methods}
         self.head = lru_cache(HEADS)(partial(read_head, methods=by_path, default_deadline=settings.default_deadline))
         self.connections: set[Connection] = set()
-        self.last_read: Connection | None = None
+        self.last_read: Connection | None = None  # the one that something came from last
         self._unix = settings.unix
         self._reuse_port = settings.workers > 1
         self._tls = tls

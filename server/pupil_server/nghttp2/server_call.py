@@ -6,25 +6,25 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pupil_server.call import Call
-from pupil_server.dispatch import Dispatcher
 from pupil_server.eager import EagerTask
 from pupil_server.errors import Code, DeadlineExceeded, Overloaded, ProtocolViolation, PupilError
 from pupil_server.method import Failure, Method
 from pupil_server.nghttp2.binding import CANCEL, Block, Form, block
 from pupil_server.nghttp2.framing import Message, framed, gunzip
-from pupil_server.nghttp2.limits import Limits
 from pupil_server.nghttp2.metadata import status_headers
-from pupil_server.nghttp2.session import Session
 
-HEADERS = (
+if TYPE_CHECKING:
+    from pupil_server.nghttp2.connection import Connection
+
+RESPONSE = (
     (b":status", b"200"),
     (b"content-type", b"application/grpc"),
     (b"grpc-accept-encoding", b"identity,gzip"),
 )
-ANSWER = block(*HEADERS)
+ANSWER = block(*RESPONSE)
 REQUEST_ID = b"x-request-id"
 SUCCESS = Form((b"grpc-status", b"0"), last=REQUEST_ID)
 AHEAD = 2**16  # bytes of answers that a stream may have waiting for its reader; then its handler waits
@@ -47,19 +47,6 @@ class Held:
         self.bytes += size
 
 
-class Door(Protocol):
-    """What a call needs of its connection."""
-
-    dispatcher: Dispatcher
-    limits: Limits
-    held: Held
-    session: Session
-    loop: asyncio.AbstractEventLoop
-
-    def flush_soon(self) -> None: ...
-    def begin_soon(self, call: "ServerCall") -> None: ...
-
-
 class ServerCall(ABC):
     """`received`, `request_ended`, `take` and `closed` are the session's; `begin` or, where there is a `plain` request,
     `answer` is for who answers what arrived.
@@ -74,8 +61,10 @@ class ServerCall(ABC):
     _task: EagerTask | None = None
     _failed: Block | None = None
 
-    def __init__(self, door: Door, number: int, method: Method, call: Call, *, since: float, packed: bool) -> None:
-        self._door, self._number, self.method, self.call = door, number, method, call
+    def __init__(
+        self, connection: "Connection", number: int, method: Method, call: Call, *, since: float, packed: bool
+    ) -> None:
+        self._connection, self._number, self.method, self.call = connection, number, method, call
         self._packed = packed  # compressed messages are announced, as gzip
         self._since = since  # when it came, and from its first answer on when some of it was last taken
         self._out: deque[bytes | memoryview] = deque()
@@ -107,7 +96,7 @@ class ServerCall(ABC):
     def begin(self) -> None:
         """Starts the handler."""
         if not self._finished:  # it may have been taken back in the same read
-            self._task = EagerTask(self._work(), self._door.loop)
+            self._task = EagerTask(self._work(), self._connection.loop)
 
     @abstractmethod
     async def _work(self) -> None:
@@ -116,16 +105,15 @@ class ServerCall(ABC):
     async def _unpacked(self, message: Message) -> bytes:
         if not self._packed:
             raise ProtocolViolation(Code.INTERNAL, "a message is marked as compressed, the call names no encoding")
-        door = self._door
-        async with door.held.unpacking:
-            body = await asyncio.to_thread(gunzip, message.body, door.limits.message_bytes)
+        async with self._connection.held.unpacking:
+            body = await asyncio.to_thread(gunzip, message.body, self._connection.limits.message_bytes)
         self._hold(len(body))
         return body
 
     def _hold(self, size: int) -> None:
         """Counts what came. Of a closed call all is let go, though who reads it may take another message first."""
         if not self._closed:
-            self._door.held.add(size)
+            self._connection.held.add(size)
             self._held += size
 
     # What goes out
@@ -156,14 +144,14 @@ class ServerCall(ABC):
         if message is not None:
             self._out.append(framed(message))
             self._waiting += len(self._out[-1])
-        session = self._door.session
+        session = self._connection.session
         if self._responded:
             session.resume(self._number)
         else:
             self._responded = True
             self._since = time.monotonic()
             session.respond(self._number, ANSWER, body=True)
-        self._door.flush_soon()
+        self._connection.flush_soon()
 
     async def _answer_all(self, answers: AsyncGenerator[bytes, None]) -> None:
         self._left = asyncio.Event()
@@ -185,32 +173,32 @@ class ServerCall(ABC):
         headers = [*status_headers(failure), (REQUEST_ID, self.call.id.encode())]
         if self._responded:
             self._failed = block(*headers)
-            self._door.session.resume(self._number)
+            self._connection.session.resume(self._number)
         else:
-            self._failed = block(*HEADERS, *headers)  # and nothing else
+            self._failed = block(*RESPONSE, *headers)  # and nothing else
             self._responded = True
-            self._door.session.respond(self._number, self._failed, body=False)
+            self._connection.session.respond(self._number, self._failed, body=False)
         current: object = asyncio.current_task()
         if self._task and self._task is not current:
             self._task.cancel()
-        self._door.flush_soon()
+        self._connection.flush_soon()
 
     def refuse(self, error: PupilError) -> None:
-        self.fail(self._door.dispatcher.failure(error))
+        self.fail(self._connection.dispatcher.failure(error))
 
     def closed(self) -> None:
         """Nobody listens any more."""
         self._finished = self._closed = True
-        self._door.held.bytes -= self._held
+        self._connection.held.bytes -= self._held
         if self._task and not self._task.done():
             self._task.cancel()
 
     def look(self, now: float) -> None:
         """Ends what waits too long for its peer: a request that does not come, an answer that is not read."""
         if self._responded and (self._finished or self._waiting):
-            if now - self._since > self._door.limits.stalled:
-                self._door.session.reset(self._number, CANCEL)
-        elif not self._task and now > min(self.call.deadline, self._since + self._door.limits.request):
+            if now - self._since > self._connection.limits.stalled:
+                self._connection.session.reset(self._number, CANCEL)
+        elif not self._task and now > min(self.call.deadline, self._since + self._connection.limits.request):
             self.refuse(DeadlineExceeded("the request did not arrive in time"))
 
 

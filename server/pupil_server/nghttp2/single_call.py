@@ -13,7 +13,7 @@ class SingleCall(ServerCall):
     _ungranted = 0  # bytes that came, and that the caller may not yet replace by others
 
     def _read(self, chunk: bytes) -> None:
-        most = self._door.limits.message_bytes
+        most = self._connection.limits.message_bytes
         if not self._reader:
             if not self._message and (message := whole_message(chunk, most)):
                 self._message = message
@@ -25,7 +25,7 @@ class SingleCall(ServerCall):
             self._message = message
         self._ungranted += len(chunk)
         if self._ungranted >= STREAM_WINDOW // 2 and self._reader.inside:
-            self._door.session.grant(self._number, self._ungranted)
+            self._connection.session.grant(self._number, self._ungranted)
             self._ungranted = 0
 
     def request_ended(self) -> None:
@@ -36,7 +36,7 @@ class SingleCall(ServerCall):
         elif not self._message:
             self.refuse(ProtocolViolation(Code.UNIMPLEMENTED, "no message, one is wanted"))
         else:
-            self._door.begin_soon(self)
+            self._connection.begin_soon(self)
 
     def plain(self) -> bytes | None:
         message = self._message
@@ -45,7 +45,7 @@ class SingleCall(ServerCall):
         return message.body
 
     async def _work(self) -> None:
-        method, dispatcher, call = self.method, self._door.dispatcher, self.call
+        method, dispatcher, call = self.method, self._connection.dispatcher, self.call
         try:
             message, self._message = self._message, None
             assert message is not None

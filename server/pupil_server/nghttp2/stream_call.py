@@ -3,12 +3,16 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
 
 from pupil_server.call import Call
 from pupil_server.errors import Code, ProtocolViolation, PupilError
 from pupil_server.method import Failure, Method
 from pupil_server.nghttp2.framing import PREFIX, Message, MessageReader
-from pupil_server.nghttp2.server_call import Door, ServerCall
+from pupil_server.nghttp2.server_call import ServerCall
+
+if TYPE_CHECKING:
+    from pupil_server.nghttp2.connection import Connection
 
 BESIDE = 100  # bytes that a message takes in memory beside its own: an empty one is five on the wire
 
@@ -18,11 +22,13 @@ class StreamCall(ServerCall):
     _ungranted = 0  # bytes that came, and that the caller may not yet replace by others
     _ended = False
 
-    def __init__(self, door: Door, number: int, method: Method, call: Call, *, since: float, packed: bool) -> None:
-        super().__init__(door, number, method, call, since=since, packed=packed)
-        self._reader = MessageReader(door.limits.message_bytes)
+    def __init__(
+        self, connection: "Connection", number: int, method: Method, call: Call, *, since: float, packed: bool
+    ) -> None:
+        super().__init__(connection, number, method, call, since=since, packed=packed)
+        self._reader = MessageReader(connection.limits.message_bytes)
         self._messages: deque[Message] = deque()
-        door.begin_soon(self)
+        connection.begin_soon(self)
 
     def _read(self, chunk: bytes) -> None:
         whole = self._reader.feed(chunk)
@@ -42,7 +48,7 @@ class StreamCall(ServerCall):
 
     async def _work(self) -> None:
         try:
-            await self._answer_all(self._door.dispatcher.both_streams(self.method, self._requests(), self.call))
+            await self._answer_all(self._connection.dispatcher.both_streams(self.method, self._requests(), self.call))
         except Failure as failure:
             self.fail(failure)
         except PupilError as error:
@@ -69,10 +75,10 @@ class StreamCall(ServerCall):
     def _let_go(self, size: int) -> None:
         if not self._closed:
             self._held -= size
-            self._door.held.bytes -= size
+            self._connection.held.bytes -= size
 
     def _grant(self) -> None:
         if self._ungranted and not self._ended and not self._closed:  # then the session may be freed
-            self._door.session.grant(self._number, self._ungranted)
-            self._door.flush_soon()
+            self._connection.session.grant(self._number, self._ungranted)
+            self._connection.flush_soon()
         self._ungranted = 0

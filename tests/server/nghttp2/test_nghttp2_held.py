@@ -18,9 +18,9 @@ def opened(*, packed: bool = False) -> tuple[StreamCall, Held, list[int]]:
     held, asked = Held(10_000), list[int]()
     session = SimpleNamespace(grant=lambda stream, size: asked.append(size))
     quiet = {"begin_soon": lambda call: None, "flush_soon": lambda: None}
-    door = SimpleNamespace(limits=Limits(), held=held, session=session, **quiet)
+    connection = SimpleNamespace(limits=Limits(), held=held, session=session, **quiet)
     call = Call("test.Echo/Talk", time.monotonic() + 60)
-    stream = StreamCall(door, 1, None, call, since=time.monotonic(), packed=packed)  # type: ignore[arg-type]
+    stream = StreamCall(connection, 1, None, call, since=time.monotonic(), packed=packed)  # type: ignore[arg-type]
     return stream, held, asked
 
 
