@@ -22,6 +22,10 @@ class InputSize(_Facts):
     width: int = Field(gt=0)
     channels: Literal[1, 3]
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.height, self.width, self.channels
+
 
 class Resize(_Facts):
     shortest_side: int = Field(gt=0)

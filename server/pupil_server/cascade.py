@@ -35,7 +35,7 @@ class CascadeHandler:
 
     async def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
         """Each image is answered by the student or its teacher. Raises NoCertificate where too little is proven."""
-        with self._repository.use(request.model) as student, call.charged(count(request.images)) as paid:
+        with self._repository.get(request.model) as student, call.charged(count(request.images)) as paid:
             try:
                 teacher = self._teacher(student, request.cascade)
             except (NotFound, NoCertificate, Unavailable):
@@ -49,7 +49,7 @@ class CascadeHandler:
         """Where it is not loaded, raises NotFound for one that the caller named, NoCertificate for the bundle's own."""
         spec = teacher_of(student, cascade)
         try:
-            return self._repository.get(spec).hold()
+            return self._repository.get(spec)
         except NotFound as error:
             if cascade.HasField("teacher"):
                 raise

@@ -1,6 +1,7 @@
 """The images of one request, from the wire to one array, on a pool of threads."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -37,7 +38,7 @@ class Decoder:
 
         Files of a call that is out of time stay closed.
         """
-        pixels = np.empty((len(encoded), size.height, size.width, size.channels), np.uint8)
+        pixels = np.empty((len(encoded), *size.shape), np.uint8)
         start = self._start_in_turn if call.priority is Priority.BULK else self._start
         with self._metrics.decode_seconds.time():
             files = zip(encoded, pixels, strict=True)
@@ -88,14 +89,15 @@ def count(images: Images) -> int:
 def pixels_array(pixels: Pixels, size: InputSize) -> NDArray[np.uint8]:
     """The raw form as (N, H, W, C), without a copy; raises BadRequest where the size is not the model's."""
     count, found = pixels.count, (pixels.height, pixels.width, pixels.channels)
-    wanted = height, width, channels = size.height, size.width, size.channels
-    if found != wanted:
-        raise BadRequest(f"pixels: {_spell(found)}, the model wants {_spell(wanted)}; resize, or send encoded files")
-    expected = count * height * width * channels
+    if found != size.shape:
+        raise BadRequest(
+            f"pixels: {_spell(found)}, the model wants {_spell(size.shape)}; resize, or send encoded files"
+        )
+    expected = count * math.prod(size.shape)
     data = pixels.data  # every look at it copies
     if len(data) != expected:
         raise BadRequest(f"pixels: {len(data):,} bytes, {count} × {_spell(found)} take {expected:,}")
-    return np.frombuffer(data, np.uint8).reshape(count, height, width, channels)
+    return np.frombuffer(data, np.uint8).reshape(count, *size.shape)
 
 
 def whole_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:

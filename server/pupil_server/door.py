@@ -11,8 +11,8 @@ from pupil_server.statistics import Statistics
 
 
 class Door:
-    def __init__(self, admission: Admission, statistics: Statistics) -> None:
-        self.admission, self.statistics = admission, statistics
+    def __init__(self, admission: Admission) -> None:
+        self.admission, self.statistics = admission, Statistics()
 
     def open(self, images: int, call: Call, files: Sequence[bytes] = ()) -> "Entry":
         """`with door.open(…) as arrived:` has places for the images and their files while inside.

@@ -61,7 +61,7 @@ def decode(data: bytes, size: InputSize, resize: Resize, limits: Limits) -> NDAr
     except Exception as error:  # Pillow's decoders raise a dozen types for broken files; their texts stay here
         raise BadImage("broken or truncated") from error
     fitted = _crop(_shrink(coloured, resize), size)
-    return np.asarray(fitted, dtype=np.uint8).reshape(size.height, size.width, size.channels)
+    return np.asarray(fitted, dtype=np.uint8).reshape(size.shape)
 
 
 class _File(io.BytesIO):

@@ -43,7 +43,7 @@ class InferenceHandlers:
     async def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
         if request.HasField("cascade"):
             return await self._cascade.classify(request, call)
-        with self._repository.use(request.model) as model:
+        with self._repository.get(request.model) as model:
             answer = await model.predict(request.images, call)
             response = model.writer.response(answer.outputs.scores, top_k=request.top_k, everything=request.scores)
             response.answered_by.CopyFrom(model.answered_by(answer))
@@ -67,8 +67,8 @@ class InferenceHandlers:
 
     async def compare(self, request: pb.CompareRequest, call: Call) -> pb.CompareResponse:
         with (
-            self._repository.use(request.student) as student,
-            self._repository.use(teacher_of(student, request)) as teacher,
+            self._repository.get(request.student) as student,
+            self._repository.get(teacher_of(student, request)) as teacher,
             call.charged(count(request.images)) as paid,
         ):
             require_same_classes(student, teacher)

@@ -67,12 +67,11 @@ def chosen(bundle: Bundle, asked: str, more: tuple[str, ...], device: str) -> li
 
 
 def _session(bundle: Bundle, device: str, fallback: str, settings: ServerSettings) -> Session:
-    size = bundle.facts.input
     session = Session(
         bundle.graph,
         device=device,
         threads=settings.threads or share_of_cores(settings.workers),
-        shape=(size.height, size.width, size.channels),
+        shape=bundle.facts.input.shape,
         max_batch=bundle.facts.largest_batch(settings.max_batch),
         precision=bundle.facts.precision,
         gpu=Gpu(graphs=settings.cuda_graphs, search=settings.conv_search, engines=settings.engine_cache),

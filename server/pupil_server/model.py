@@ -1,6 +1,7 @@
 """One loaded version of a model: its bundle, its session, its queue, and who is inside."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,17 +16,17 @@ from pupil_server.answers import NameWriter, PredictionWriter
 from pupil_server.batching import Answer, Batcher, longest_on_the_loop
 from pupil_server.bundle_facts import InputSize
 from pupil_server.call import Call
-from pupil_server.decoding import Decoder, count, pixels_array
+from pupil_server.decoding import Decoder
 from pupil_server.door import Door
-from pupil_server.errors import BadImage, BadRequest, NoCertificate, NotFound, Unavailable
+from pupil_server.errors import BadImage, NoCertificate, NotFound, Unavailable
 from pupil_server.loading import Prepared
 from pupil_server.metrics import Metrics
 from pupil_server.observer import Observer
 from pupil_server.priority import Priority
+from pupil_server.reading import Reader
 from pupil_server.resources import share_of_cores
 from pupil_server.session import Outputs
 from pupil_server.settings import MEGA, ServerSettings
-from pupil_server.statistics import Statistics
 from pupil_server.watchdog import Watchdog
 
 
@@ -51,20 +52,18 @@ class LoadedModel:
         self.retired = False
         self.lapsed = ""  # why its certificates hold no more
         self.watch: Callable[[NDArray[np.uint8], Sequence[bytes], Outputs], None] | None = None
-        self.statistics: Statistics = beside.statistics if beside else Statistics()
         self._holders = 0
         self._let_go = asyncio.Event()  # retired, and nobody is inside
-        self._decoder = decoder
-        self._door: Door = beside._door if beside else Door(_admission(settings, self.facts.input), self.statistics)
+        self._reader = Reader(decoder, self.facts, most=settings.max_request_images)
+        self._door: Door = beside._door if beside else Door(_admission(settings, self.facts.input))
+        self.statistics = self._door.statistics
         self.watchdog: Watchdog = beside.watchdog if beside else Watchdog()
-        self._max_request_images = settings.max_request_images
-        self._observer = Observer(self.facts, self._door, metrics)
         cores = share_of_cores(settings.workers)
         self._batcher = Batcher(
             self.watchdog.over(self.session.run),
             max_batch=self.max_batch,
             instances=settings.instances,
-            observer=self._observer,
+            observer=Observer(self.facts, self._door, metrics),
             name=str(self),
             max_queue_delay=settings.max_queue_delay,
             on_the_loop=longest_on_the_loop(cores) if self.session.always_returns else 0.0,
@@ -96,13 +95,10 @@ class LoadedModel:
                 return model
         raise NotFound(f"{self} does not answer in precision {precision!r}; it answers in {', '.join(self.precisions)}")
 
-    def hold(self) -> Self:
-        """`with model.hold():` keeps it alive while inside. Raises Unavailable once it is being unloaded."""
+    def __enter__(self) -> Self:
+        """`with model:` keeps it alive while inside. Raises Unavailable once it is being unloaded."""
         if self.retired:
             raise Unavailable(f"{self} was unloaded; try again")
-        return self
-
-    def __enter__(self) -> Self:
         self._holders += 1
         return self
 
@@ -113,16 +109,16 @@ class LoadedModel:
 
     async def predict(self, images: Images, call: Call) -> Answer:
         """Logits and scores of every image of a request. Raises BadImage for the first that cannot be read."""
-        number, files = self._counted(images)
+        number, files = self._reader.counted(images)
         with self._door.open(number, call, files) as arrived:
-            pixels = await self._read_all(images, files, call)
+            pixels = await self._reader.read_all(images, files, call)
             return self._watched(await self._submit(pixels, call, arrived), call, files)
 
     async def predict_readable(self, images: Images, call: Call) -> tuple[Answer | None, dict[int, BadImage]]:
         """The answer for the images that can be read, in order, and why not for the others by their place."""
-        number, files = self._counted(images)
+        number, files = self._reader.counted(images)
         with self._door.open(number, call, files) as arrived:
-            pixels, broken = await self._read(images, files, call)
+            pixels, broken = await self._reader.read(images, files, call)
             if not len(pixels):
                 self.statistics.failed.add(time.monotonic() - arrived)
                 return None, broken
@@ -131,14 +127,14 @@ class LoadedModel:
 
     async def predict_pixels(self, pixels: NDArray[np.uint8], call: Call) -> Answer:
         """Logits and scores of images (N, H, W, C) of the model's own size, N at least 1."""
-        self._require_few(len(pixels))
+        self._reader.require_few(len(pixels))
         with self._door.open(len(pixels), call) as arrived:
             return self._watched(await self._submit(pixels, call, arrived), call)
 
     def takes_now(self, shape: tuple[int, int, int, int]) -> bool:
         """Whether images (N, H, W, C) are such as `answer_now` takes: of its size, one batch, and nobody watches."""
-        size, most = self.facts.input, min(self._max_request_images, self.max_batch)
-        return shape[1:] == (size.height, size.width, size.channels) and shape[0] <= most and self.watch is None
+        most = min(self._reader.most, self.max_batch)
+        return shape[1:] == self.facts.input.shape and shape[0] <= most and self.watch is None
 
     def room_now(self, images: int, since: float) -> int:
         """How many of `images` it could answer now, on the loop, which has been kept since `since`."""
@@ -161,9 +157,9 @@ class LoadedModel:
         """Both models' answers. Where they want the same pixels, those are read once, and one array feeds both."""
         if not self.sees_like(other):
             return await asyncio.gather(self.predict(images, call), other.predict(images, call))
-        number, files = self._counted(images)
+        number, files = self._reader.counted(images)
         with self._door.open(number, call, files) as arrived, other._door.open(number, call):
-            pixels = await self._read_all(images, files, call)
+            pixels = await self._reader.read_all(images, files, call)
             return await asyncio.gather(self._submit(pixels, call, arrived), other._submit(pixels, call, arrived))
 
     def require_valid_calibration(self) -> None:
@@ -202,40 +198,6 @@ class LoadedModel:
                 await asyncio.wait_for(self._let_go.wait(), grace)
         await self._batcher.close()
 
-    def _counted(self, images: Images) -> tuple[int, list[bytes]]:
-        """How many images a request carries, and the encoded ones. Too many of them are never made objects of."""
-        number = count(images)
-        self._require_few(number)
-        return number, [] if images.HasField("pixels") else list(images.encoded)
-
-    def _require_few(self, images: int) -> None:
-        if images > self._max_request_images:
-            raise BadRequest(
-                f"{images:,} images in one request, at most {self._max_request_images:,} are allowed; send fewer"
-            )
-
-    async def _read_all(self, images: Images, files: list[bytes], call: Call) -> NDArray[np.uint8]:
-        """The pixels (N, H, W, C) of every image. Raises BadImage for the first that cannot be read."""
-        if not files:
-            return pixels_array(images.pixels, self.facts.input)
-        pixels, broken = await self._read(images, files, call)
-        for place, image in broken.items():
-            raise BadImage(f"image {place + 1} of {len(files)}: {image}")
-        return pixels
-
-    async def _read(
-        self, images: Images, files: list[bytes], call: Call
-    ) -> tuple[NDArray[np.uint8], dict[int, BadImage]]:
-        """The pixels (N, H, W, C) of the images that can be read, and why not for the others by their place."""
-        size = self.facts.input
-        if not files:
-            return pixels_array(images.pixels, size), {}
-        began = time.monotonic()
-        pixels, broken = await self._decoder.decode(files, size, self.facts.resize, call)
-        if call.trace:
-            call.trace.step("decode", began, time.monotonic(), images=len(files))
-        return pixels, broken
-
     def _watched(self, answer: Answer, call: Call, files: Sequence[bytes] = ()) -> Answer:
         """The same answer, of which the watch hears where somebody waits for it: a pool is no traffic."""
         if self.watch and call.priority is Priority.INTERACTIVE:
@@ -265,5 +227,5 @@ def _admission(settings: ServerSettings, size: InputSize) -> Admission:
     return Admission(
         max_images=settings.max_queue_images,
         max_bytes=settings.max_queue_mb * MEGA,
-        image_bytes=size.height * size.width * size.channels,
+        image_bytes=math.prod(size.shape),
     )

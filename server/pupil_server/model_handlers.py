@@ -71,7 +71,7 @@ def describe(model: LoadedModel, info: pb.ModelInfo) -> None:
     """Writes the facts of a loaded model into `info`."""
     facts = model.facts
     info.classes.extend(facts.classes)
-    info.height, info.width, info.channels = facts.input.height, facts.input.width, facts.input.channels
+    info.height, info.width, info.channels = facts.input.shape
     info.precision, info.device, info.fingerprint = facts.precision, model.session.device, facts.fingerprint
     info.teacher = facts.teacher.name if facts.teacher else ""
     info.certificates.extend(certificate_message(certificate) for certificate in model.bundle.certificates)

@@ -55,7 +55,7 @@ class PseudoLabelHandler:
         plan, rest = first.plan, _with_images(first, requests)
         as_a_whole = plan.guarantee == pb.GUARANTEE_FDR
         label = self._label_as_a_whole if as_a_whole else self._label_one_by_one
-        with self._repository.use(plan.model) as model:
+        with self._repository.get(plan.model) as model:
             async with aclosing(label(model, plan, rest, call)) as responses:
                 async for response in responses:
                     if plan.calibration and response.HasField("certificate"):

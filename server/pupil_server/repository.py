@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 
 from pupil_proto.v1.inference_pb2 import ModelSpec
 from pupil_proto.v1.models_pb2 import State
@@ -76,12 +76,8 @@ class Repository:
 
     # Who answers
 
-    def use(self, spec: ModelSpec) -> AbstractContextManager[LoadedModel]:
-        """The model that `spec` means, kept alive while inside. Raises what `get` raises."""
-        return self.get(spec).hold()
-
     def get(self, spec: ModelSpec) -> LoadedModel:
-        """The loaded model that `spec` means; raises NotFound with the names that exist, or Unavailable."""
+        """The model that `spec` means, which `with` keeps alive. Raises Unavailable, or NotFound with the other names."""
         versions = self._versions.get(spec.name, {})
         if spec.WhichOneof("choice") == "alias":
             number = self._folder.aliases.resolve(spec.name, spec.alias)

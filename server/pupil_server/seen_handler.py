@@ -24,7 +24,7 @@ class SeenHandler:
     async def seen(self, request: pb.SeenRequest, call: Call) -> pb.SeenResponse:
         if len(request.images) > MOST:
             raise BadRequest(f"{len(request.images):,} images in one request, at most {MOST:,} are allowed; send fewer")
-        with self._repository.use(request.model) as model:
+        with self._repository.get(request.model) as model:
             return await asyncio.to_thread(_answer, model.bundle, request.images)  # the arrays lie on a disk
 
 

@@ -51,7 +51,7 @@ class Server:
         self.metrics = Metrics()
         self._decoder = Decoder(limits(settings), threads=share_of_cores(settings.workers), metrics=self.metrics)
         self.repository = Repository(settings, self._decoder, self.metrics)
-        self.watches = Watches(settings, self.repository.use, self.metrics)
+        self.watches = Watches(settings, self.repository.get, self.metrics)
         self.repository.on_load(self.watches.attach)
         certificates = watched_certificates(settings)
         tokens = Tokens(settings.tokens, place.bucket if place else new_bucket) if settings.tokens else None

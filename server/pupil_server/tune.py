@@ -111,12 +111,11 @@ def write_settings(file: Path, chosen: Setting, *, device: str, heading: str) ->
 
 
 def _open(bundle: Bundle, device: str, setting: Setting, largest: int) -> Session:
-    chosen, size = bundle.precisions[setting.precision], bundle.facts.input
     session = Session(
-        chosen.graph,
+        bundle.precisions[setting.precision].graph,
         device=device,
         threads=setting.threads,
-        shape=(size.height, size.width, size.channels),
+        shape=bundle.facts.input.shape,
         max_batch=largest,
         precision=setting.precision,
     )
@@ -125,5 +124,4 @@ def _open(bundle: Bundle, device: str, setting: Setting, largest: int) -> Sessio
 
 
 def _noise(bundle: Bundle, images: int) -> NDArray[np.uint8]:
-    size = bundle.facts.input
-    return np.random.default_rng(0).integers(0, 256, (images, size.height, size.width, size.channels), np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (images, *bundle.facts.input.shape), np.uint8)

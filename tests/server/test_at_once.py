@@ -209,7 +209,7 @@ def test_who_unloads_a_model_leaves_none_that_answers_at_once(serving, toolbox) 
         request = classify(toolbox.random_pixels(1, seed=1))
         assert served.at_once(CLASSIFY, request) != [None]
         model = served.repository.get(pb.ModelSpec(name="student"))
-        with model.hold():
+        with model:
             unloading = asyncio.create_task(served.repository.unload("student"))
             while not model.retired:  # noqa: ASYNC110  the next turns of the loop see to it
                 await asyncio.sleep(0)

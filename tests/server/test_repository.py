@@ -111,11 +111,11 @@ def test_a_drained_model_frees_its_session_once_the_last_caller_has_left(reposit
     toolbox.write_bundle(folder, "student", 2)
 
     async def swap_with_a_caller_inside(repository: Repository) -> weakref.ref[object]:
-        with repository.use(ModelSpec(name="student")) as model:
+        with repository.get(ModelSpec(name="student")) as model:
             load = asyncio.create_task(repository.load("student", 1))
             await repositories.until(lambda: model.retired)
             assert not load.done()  # it waits for whoever is inside
-            with pytest.raises(Unavailable, match="student/2 was unloaded"), model.hold():
+            with pytest.raises(Unavailable, match="student/2 was unloaded"), model:
                 pass
         await load
         return weakref.ref(model.session)
@@ -131,7 +131,7 @@ def test_a_caller_who_hangs_up_during_the_drain_leaves_nothing_behind(repositori
     toolbox.write_bundle(folder, "student", 2)
 
     async def script(repository: Repository) -> None:
-        with repository.use(ModelSpec(name="student")) as model:
+        with repository.get(ModelSpec(name="student")) as model:
             load = asyncio.create_task(repository.load("student", 1))
             await repositories.until(lambda: model.retired)
             load.cancel()

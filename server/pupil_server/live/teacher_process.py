@@ -42,10 +42,8 @@ class TeacherFacts:
         """In this thread alone. Raises ValueError where the file is no longer what the server loaded."""
         if hashlib.sha256(self.graph.read_bytes()).hexdigest() != self.sha256:
             raise ValueError(f"{self.graph} has changed since it was loaded")
-        shape = (self.input.height, self.input.width, self.input.channels)
-        return Session(
-            self.graph, device="cpu", threads=1, shape=shape, max_batch=self.max_batch, precision=self.precision
-        )
+        shape, most = self.input.shape, self.max_batch
+        return Session(self.graph, device="cpu", threads=1, shape=shape, max_batch=most, precision=self.precision)
 
     def pixels(self, images: Images) -> NDArray[np.uint8]:
         """(N, H, W, C). Raises BadImage."""

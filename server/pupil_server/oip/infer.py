@@ -75,7 +75,7 @@ class InferHandlers:
                 yield answer
 
     async def _infer(self, request: pb.ModelInferRequest, call: Call) -> pb.ModelInferResponse:
-        with self._repository.use(model_spec(request.model_name, request.model_version)) as model:
+        with self._repository.get(model_spec(request.model_name, request.model_version)) as model:
             answers = self._answers_of(model)
             wanted = answers.wanted(request.outputs)
             answer = await _predict(model, request, call)

@@ -48,13 +48,13 @@ class MetadataHandlers:
 
     async def model_metadata(self, request: pb.ModelMetadataRequest, call: Call) -> pb.ModelMetadataResponse:
         model = self._repository.get(model_spec(request.name, request.version))
-        size, tensor = model.facts.input, pb.ModelMetadataResponse.TensorMetadata
+        tensor = pb.ModelMetadataResponse.TensorMetadata
         others = sorted(other.facts.version for other in self._repository.loaded() if other.facts.model == request.name)
         return pb.ModelMetadataResponse(
             name=model.facts.model,
             versions=[str(number) for number in others],
             platform=PLATFORM,
-            inputs=[tensor(name=IMAGES, datatype="UINT8", shape=[-1, size.height, size.width, size.channels])],
+            inputs=[tensor(name=IMAGES, datatype="UINT8", shape=[-1, *model.facts.input.shape])],
             outputs=[tensor(name=name, datatype="FP32", shape=[-1, len(model.facts.classes)]) for name in OUTPUTS],
             properties=self._properties(model),
         )
@@ -78,7 +78,7 @@ class MetadataHandlers:
 
 
 def _config(model: LoadedModel) -> config_pb2.ModelConfig:
-    size, c = model.facts.input, config_pb2
+    c = config_pb2
     return c.ModelConfig(
         name=model.facts.model,
         platform=PLATFORM,
@@ -89,7 +89,7 @@ def _config(model: LoadedModel) -> config_pb2.ModelConfig:
                 name=IMAGES,
                 data_type=c.TYPE_UINT8,
                 format=c.ModelInput.FORMAT_NHWC,
-                dims=[size.height, size.width, size.channels],
+                dims=model.facts.input.shape,
             )
         ],
         output=[c.ModelOutput(name=name, data_type=c.TYPE_FP32, dims=[len(model.facts.classes)]) for name in OUTPUTS],

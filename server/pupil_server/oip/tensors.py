@@ -27,7 +27,7 @@ def read_images(request: pb.ModelInferRequest, size: InputSize) -> NDArray[np.ui
     shape = list(tensor.shape)
     if tensor.datatype == "BYTES":
         return _files(tensor, raw, shape)
-    wanted = [size.height, size.width, size.channels]
+    wanted = list(size.shape)
     if shape[1:] != wanted or shape[0] < 1:
         raise BadRequest(f"{IMAGES}: shape {shape}, the model wants [N, {', '.join(map(str, wanted))}]")
     if tensor.datatype == "UINT8":
