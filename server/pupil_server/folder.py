@@ -1,13 +1,14 @@
 """The folder of bundles: what lies in it, what of that is wanted, and what has changed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from pupil_server.aliases import Aliases
 from pupil_server.errors import BundleError
-from pupil_server.following import Looks, Stamps
 from pupil_server.policy import Policies
 from pupil_server.settings import ServerSettings
 from pupil_server.versions import stamp, versions_on_disk
+
+Stamps = Mapping[int, str]  # of each version of one model: a text that differs once its files do
 
 
 class Folder:
@@ -65,3 +66,29 @@ class Folder:
     def _wanted(self, name: str, stamps: Stamps) -> Stamps:
         wanted = self._policies.of(name).choose(stamps.keys()).union(self.aliases.of(name).values())
         return {number: stamps[number] for number in wanted & stamps.keys()}
+
+
+class Looks:
+    """Tells the changes of each model's folder apart from what an operator did since.
+
+    Acting on changes alone means: a version that failed is not tried again as it is, and one that was unloaded
+    by hand, or rolled back from, does not come back by itself.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, Stamps] = {}
+        self._settled: dict[str, Stamps] = {}
+        self._wanted: dict[str, Stamps] = {}
+
+    def settled(self, name: str, stamps: Stamps, *, only_still: bool) -> Stamps:
+        """`stamps`; with `only_still`, a version whose files changed since the last look is taken as it was before."""
+        last, before = self._last.get(name, {}), self._settled.get(name, {})
+        still = {number: seen for number, seen in stamps.items() if not only_still or last.get(number) == seen}
+        as_before = {number: before[number] for number in stamps.keys() & before.keys() - still.keys()}
+        self._last[name], self._settled[name] = stamps, {**still, **as_before}
+        return self._settled[name]
+
+    def news(self, name: str, wanted: Stamps) -> list[int]:
+        """The versions that are wanted and were not at the last look, or have changed since; oldest first."""
+        before, self._wanted[name] = self._wanted.get(name, {}), wanted
+        return sorted(number for number, seen in wanted.items() if before.get(number) != seen)

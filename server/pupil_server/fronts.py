@@ -7,9 +7,9 @@ from typing import Protocol
 from pupil_server.dispatch import Dispatcher
 from pupil_server.grpc_front import GrpcFront
 from pupil_server.method import Method
+from pupil_server.reloaded import Reloaded
 from pupil_server.settings import ServerSettings
 from pupil_server.tls import Certificates, newest_context
-from pupil_server.watched import Watched
 
 log = logging.getLogger("pupil.server")
 
@@ -31,7 +31,7 @@ def choose_front(
     methods: Iterable[Method],
     dispatcher: Dispatcher,
     settings: ServerSettings,
-    certificates: Watched[Certificates] | None,
+    certificates: Reloaded[Certificates] | None,
 ) -> Front:
     """The lean front where its library is here and no other was asked for. Raises OSError where it was, and is not."""
     if settings.front == "grpcio":

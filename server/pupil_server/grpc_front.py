@@ -13,9 +13,9 @@ from pupil_server.call import Call
 from pupil_server.dispatch import Dispatcher
 from pupil_server.logs import call_id
 from pupil_server.method import Failure, Method
+from pupil_server.reloaded import Reloaded
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.tls import Certificates
-from pupil_server.watched import Watched
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Carry: TypeAlias = Callable[[Method, Any, Call], AsyncGenerator[bytes, None]]  # one of the dispatcher's two streams
@@ -33,7 +33,7 @@ class GrpcFront:
         methods: Iterable[Method],
         dispatcher: Dispatcher,
         settings: ServerSettings,
-        certificates: Watched[Certificates] | None = None,
+        certificates: Reloaded[Certificates] | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._certificates = certificates
@@ -127,7 +127,7 @@ async def _abort(context: Context, failure: Failure, call: Call) -> Failure:
     return failure
 
 
-def _credentials(certificates: Watched[Certificates]) -> grpc.ServerCredentials:
+def _credentials(certificates: Reloaded[Certificates]) -> grpc.ServerCredentials:
     """Asked before each handshake, so that new certificates hold for the next connection."""
     in_force = certificates.content
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
-from pupil_server.watched import Watched
+from pupil_server.reloaded import Reloaded
 
 log = logging.getLogger("pupil.server")
 
@@ -22,13 +22,13 @@ class Liveness:
     def __init__(
         self,
         models: Callable[[], Iterable[LoadedModel]],
-        watched: Sequence[Watched[Any]],
+        files: Sequence[Reloaded[Any]],
         metrics: Metrics,
         *,
         longest_batch: float,
     ) -> None:
         self._models = models
-        self._watched = watched
+        self._files = files
         self._metrics = metrics
         self._longest_batch = longest_batch  # seconds; 0: any
         self._last = time.monotonic()
@@ -42,8 +42,8 @@ class Liveness:
             self._last = time.monotonic()
             self._metrics.loop_lag.set(max(0.0, self._last - due))
             self._look_for_hung_models()
-            for watched in self._watched:
-                watched.look()
+            for file in self._files:
+                file.look()
 
     def why_not_live(self) -> str:
         """In words, empty while all is well; from any thread."""

@@ -10,8 +10,7 @@ from pupil_proto.v1.inference_pb2 import ModelSpec
 from pupil_proto.v1.models_pb2 import State
 from pupil_server.decoding import Decoder
 from pupil_server.errors import BadRequest, BundleError, NotFound, Unavailable
-from pupil_server.folder import Folder
-from pupil_server.following import Stamps
+from pupil_server.folder import Folder, Stamps
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
 from pupil_server.settings import ServerSettings
@@ -77,7 +76,7 @@ class Repository:
     # Who answers
 
     def get(self, spec: ModelSpec) -> LoadedModel:
-        """The model that `spec` means, which `with` keeps alive. Raises Unavailable, or NotFound with the other names."""
+        """The model that `spec` means; `with` keeps it alive. Raises Unavailable, or NotFound with the names there are."""
         versions = self._versions.get(spec.name, {})
         if spec.WhichOneof("choice") == "alias":
             number = self._folder.aliases.resolve(spec.name, spec.alias)

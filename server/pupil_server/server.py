@@ -9,6 +9,7 @@ from pupil_server.access_log import AccessLog
 from pupil_server.decoding import Decoder
 from pupil_server.dispatch import Dispatcher
 from pupil_server.errors import BundleError
+from pupil_server.following import follow
 from pupil_server.fronts import choose_front
 from pupil_server.gateway import Gateway
 from pupil_server.grpc_front import GrpcFront
@@ -19,16 +20,15 @@ from pupil_server.metrics import Metrics
 from pupil_server.operations import OperationsServer
 from pupil_server.policy import Policies
 from pupil_server.quotas import new_bucket
+from pupil_server.reloaded import Reloaded
 from pupil_server.repository import Repository
 from pupil_server.resources import share_of_cores
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.table import INFERENCE, SERVICES, methods
-from pupil_server.tls import watched_certificates
+from pupil_server.tls import reloaded_certificates
 from pupil_server.tokens import Tokens
 from pupil_server.tracing import tracing_to
 from pupil_server.versions import repository_above
-from pupil_server.watched import Watched
-from pupil_server.watching import watch
 from pupil_server.workers.catching_up import loaded_elsewhere
 from pupil_server.workers.changes import control_front, none_meanwhile, on_every_worker
 from pupil_server.workers.place import Place
@@ -53,9 +53,9 @@ class Server:
         self.repository = Repository(settings, self._decoder, self.metrics)
         self.watches = Watches(settings, self.repository.get, self.metrics)
         self.repository.on_load(self.watches.attach)
-        certificates = watched_certificates(settings)
+        certificates = reloaded_certificates(settings)
         tokens = Tokens(settings.tokens, place.bucket if place else new_bucket) if settings.tokens else None
-        self._watched: list[Watched[Any]] = [each for each in (certificates, tokens and tokens.file) if each]
+        self._reloaded: list[Reloaded[Any]] = [each for each in (certificates, tokens and tokens.file) if each]
         self._tracing = tracing_to(settings.otlp_endpoint)
         self._dispatcher = Dispatcher(
             self.metrics,
@@ -77,9 +77,9 @@ class Server:
         if not certificates and not settings.unix and not _is_loopback(settings.host):
             log.warning("%s without TLS: whoever is on the way can read images and tokens", settings.host)
         self._ready = False
-        self._liveness = Liveness(self.repository.loaded, self._watched, self.metrics, longest_batch=settings.watchdog)
+        self._liveness = Liveness(self.repository.loaded, self._reloaded, self.metrics, longest_batch=settings.watchdog)
         self._beating: asyncio.Task[None] | None = None
-        self._watcher: asyncio.Task[None] | None = None
+        self._follower: asyncio.Task[None] | None = None
         self._saver: asyncio.Task[None] | None = None
         self._operations: OperationsServer | None = None
         self.port = self.http_port = 0
@@ -104,7 +104,7 @@ class Server:
                     await self._control.start("", 0)
             self.port = await self._front.start(self.settings.host, self.settings.port)
             if self.settings.watch:
-                self._watcher = asyncio.create_task(watch(self.repository, self.settings.watch))
+                self._follower = asyncio.create_task(follow(self.repository, self.settings.watch))
             self._saver = asyncio.create_task(self._keep_saving())
         except BaseException:
             await self.stop()
@@ -113,14 +113,14 @@ class Server:
 
     async def reload(self) -> None:
         """Reads certificates, tokens and the repository again; what cannot be used is logged, and changes nothing."""
-        for watched in self._watched:
-            watched.reload()
+        for file in self._reloaded:
+            file.reload()
         await self.repository.rescan()
 
     async def stop(self) -> None:
         """Not serving, a pause for load balancers to notice, the calls in flight, then the rest."""
         was_ready, self._ready = self._ready, False
-        for task in (self._watcher, self._saver):
+        for task in (self._follower, self._saver):
             if task:
                 task.cancel()
         if was_ready:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pupil_server.errors import SettingsError
+from pupil_server.reloaded import Reloaded
 from pupil_server.settings import ServerSettings
-from pupil_server.watched import Watched
 
 
 class Certificates(NamedTuple):
@@ -21,7 +21,7 @@ class Certificates(NamedTuple):
     context: ssl.SSLContext
 
 
-def watched_certificates(settings: ServerSettings) -> Watched[Certificates] | None:
+def reloaded_certificates(settings: ServerSettings) -> Reloaded[Certificates] | None:
     """The certificates that the settings name; None without TLS. Raises SettingsError for any that do not work."""
     certificate, key, ca = settings.tls_certificate, settings.tls_key, settings.tls_client_ca
     if not certificate or not key:
@@ -29,7 +29,7 @@ def watched_certificates(settings: ServerSettings) -> Watched[Certificates] | No
             raise SettingsError("TLS takes both --tls-certificate and --tls-key, and --tls-client-ca only beside them")
         return None
     files = [certificate, key, ca] if ca else [certificate, key]
-    return Watched(files, lambda: read_certificates(certificate, key, ca))
+    return Reloaded(files, lambda: read_certificates(certificate, key, ca))
 
 
 def read_certificates(certificate: Path, key: Path, client_ca: Path | None) -> Certificates:
@@ -54,7 +54,7 @@ def read_certificates(certificate: Path, key: Path, client_ca: Path | None) -> C
     return found
 
 
-def newest_context(certificates: Watched[Certificates]) -> ssl.SSLContext:
+def newest_context(certificates: Reloaded[Certificates]) -> ssl.SSLContext:
     """A context to listen with: each handshake takes the certificates that are in force then."""
 
     def take_newest(connection: ssl.SSLObject | ssl.SSLSocket, _: str | None, __: ssl.SSLContext) -> None:

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from pupil_server.errors import PermissionDenied, SettingsError, Unauthenticated
 from pupil_server.quotas import Bucket, Quota, new_bucket
-from pupil_server.watched import Watched
+from pupil_server.reloaded import Reloaded
 
 WANTED = {  # where a key's pattern says too little to whoever writes the file
     "name": "letters, digits, '.', '_' and '-', the first a letter or a digit",
@@ -74,7 +74,7 @@ class Tokens:
 
     def __init__(self, file: Path, make_bucket: Callable[[str, float, int], Bucket] = new_bucket) -> None:
         self._make_bucket = make_bucket
-        self.file = Watched([file], lambda: read_tokens(file))
+        self.file = Reloaded([file], lambda: read_tokens(file))
         self._buckets: dict[tuple[str, float, int], Bucket] = {}  # outlive a reload: it must not fill them again
 
     def check(self, authorization: str, scope: Scope) -> Token | None:

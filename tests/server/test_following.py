@@ -10,8 +10,8 @@ import pytest
 from pupil_proto.v1.inference_pb2 import ModelSpec
 from pupil_proto.v1.models_pb2 import State
 from pupil_server.errors import BundleError, NotFound
+from pupil_server.following import follow
 from pupil_server.repository import Repository
-from pupil_server.watching import watch
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_watching_finds_a_new_version_by_itself_and_survives_a_look_that_fails(
                     raise RuntimeError("a bad day")
                 await repository.rescan(only_still=only_still)
 
-        watcher = asyncio.create_task(watch(Stumbling(), 0.01))  # type: ignore[arg-type]
+        watcher = asyncio.create_task(follow(Stumbling(), 0.01))  # type: ignore[arg-type]
         toolbox.write_bundle(folder, "student", 2)
         await repositories.until(lambda: repositories.answering(repository) == 2)
         watcher.cancel()

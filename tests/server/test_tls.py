@@ -15,7 +15,7 @@ import trustme
 from pupil_proto.v1 import models_pb2, models_pb2_grpc
 from pupil_server.server import Server
 from pupil_server.settings import ServerSettings
-from pupil_server.tls import newest_context, watched_certificates
+from pupil_server.tls import newest_context, reloaded_certificates
 
 PATIENCE = 20.0
 YESTERDAY, LAST_YEAR = (datetime.now(UTC) - timedelta(days=days) for days in (1, 366))
@@ -177,7 +177,7 @@ def test_a_context_of_pythons_ssl_takes_the_certificates_and_authorities_in_forc
         writer.close()
 
     async def run() -> None:
-        certificates = watched_certificates(settings)
+        certificates = reloaded_certificates(settings)
         assert certificates
         first, known = der_in(files.certificate), old.issue_cert("us@example.org")
         newcomer = other.issue_cert("us@example.org")

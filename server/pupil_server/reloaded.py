@@ -13,7 +13,7 @@ Content = TypeVar("Content")
 Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 
 
-class Watched(Generic[Content]):
+class Reloaded(Generic[Content]):
     """What `read` makes of some files, and makes of them again once they have changed.
 
     A change is taken when two looks in a row find the same: a file that is still being written is left alone. One

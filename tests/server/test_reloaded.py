@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pupil_server.errors import SettingsError
-from pupil_server.watched import Watched
+from pupil_server.reloaded import Reloaded
 
 
 def read(file: Path) -> str:
@@ -21,12 +21,12 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-def watched(file: Path) -> Watched[str]:
-    return Watched([file], lambda: read(file))
+def reloaded(file: Path) -> Reloaded[str]:
+    return Reloaded([file], lambda: read(file))
 
 
 def test_a_change_is_taken_once_two_looks_in_a_row_find_the_same(file: Path) -> None:
-    found = watched(file)
+    found = reloaded(file)
     file.write_text("being written, but it ends like a whole.")
     found.look()
     assert found.content == "old."
@@ -38,7 +38,7 @@ def test_a_change_is_taken_once_two_looks_in_a_row_find_the_same(file: Path) -> 
 
 
 def test_what_is_not_understood_is_said_once_and_changes_nothing(file: Path, caplog) -> None:
-    found = watched(file)
+    found = reloaded(file)
     file.write_text("broken")
     for _ in range(5):
         found.look()
@@ -52,7 +52,7 @@ def test_what_is_not_understood_is_said_once_and_changes_nothing(file: Path, cap
 
 
 def test_a_file_that_vanishes_and_comes_back_is_taken_again(file: Path) -> None:
-    found = Watched([file], lambda: read(file) if file.exists() else pytest.fail("nothing to read"))
+    found = Reloaded([file], lambda: read(file) if file.exists() else pytest.fail("nothing to read"))
     file.rename(file.with_name("aside"))
     found.look()
     file.write_text("back.")
@@ -66,7 +66,7 @@ def test_a_link_that_points_elsewhere_is_a_change_as_in_a_mounted_secret(tmp_pat
         (tmp_path / name).write_text(f"{name}.")
     link = tmp_path / "link"
     link.symlink_to("one")
-    found = watched(link)
+    found = reloaded(link)
     (tmp_path / "next").symlink_to("two")
     (tmp_path / "next").replace(link)
     found.look()
@@ -81,7 +81,7 @@ def test_what_changes_while_it_is_read_is_not_taken(file: Path) -> None:
             file.write_text("whole and longer.")
         return text
 
-    found = Watched([file], slow)
+    found = Reloaded([file], slow)
     file.write_text("half.")
     found.reload()
     assert found.content == "old."
@@ -92,4 +92,4 @@ def test_what_changes_while_it_is_read_is_not_taken(file: Path) -> None:
 def test_a_file_that_cannot_be_used_at_the_start_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("broken")
     with pytest.raises(SettingsError):
-        watched(tmp_path / "file")
+        reloaded(tmp_path / "file")
