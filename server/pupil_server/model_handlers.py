@@ -8,7 +8,7 @@ from pupil_server.call import Call
 from pupil_server.errors import BundleError, NotPossible
 from pupil_server.model import LoadedModel
 from pupil_server.repository import Repository
-from pupil_server.versions import Version
+from pupil_server.transitions import Version
 
 log = logging.getLogger("pupil.models")  # names from the wire go in as %r: a newline in one would forge a line
 
@@ -20,9 +20,7 @@ class ModelHandlers:
     async def list(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
         return pb.ListModelsResponse(
             models=[
-                self._info(name, number, version)
-                for name, versions in self._repository.known().items()
-                for number, version in versions.items()
+                self._info(version) for versions in self._repository.known().values() for version in versions.values()
             ]
         )
 
@@ -53,9 +51,10 @@ class ModelHandlers:
         return pb.SetAliasResponse()
 
     def _loaded(self, model: LoadedModel) -> pb.ModelInfo:
-        return self._info(model.facts.model, model.facts.version, Version(pb.STATE_READY, model=model))
+        return self._info(Version(model.facts.model, model.facts.version, pb.STATE_READY, model=model))
 
-    def _info(self, name: str, number: int, version: Version) -> pb.ModelInfo:
+    def _info(self, version: Version) -> pb.ModelInfo:
+        name, number = version.name, version.number
         info = pb.ModelInfo(name=name, version=number, state=version.state, reason=version.reason)
         try:
             info.aliases.extend(sorted(a for a, target in self._repository.aliases(name).items() if target == number))
@@ -63,11 +62,11 @@ class ModelHandlers:
             info.reason = info.reason or self._repository.spell(error)
         info.by_name = number == self._repository.means(name)
         if version.model:
-            describe(version.model, info)
+            _describe(version.model, info)
         return info
 
 
-def describe(model: LoadedModel, info: pb.ModelInfo) -> None:
+def _describe(model: LoadedModel, info: pb.ModelInfo) -> None:
     """Writes the facts of a loaded model into `info`."""
     facts = model.facts
     info.classes.extend(facts.classes)

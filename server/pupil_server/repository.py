@@ -14,8 +14,8 @@ from pupil_server.folder import Folder, Stamps
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
 from pupil_server.settings import ServerSettings
-from pupil_server.transitions import Transitions
-from pupil_server.versions import NAME, Version
+from pupil_server.transitions import Transitions, Version
+from pupil_server.versions import NAME
 
 log = logging.getLogger("pupil.repository")
 
@@ -48,7 +48,7 @@ class Repository:
         everything: dict[str, dict[int, Version]] = {}
         with suppress(BundleError):  # what is in memory answers on, and is listed, without the disk
             on_disk = self.on_disk().items()
-            everything = {name: {number: Version() for number in numbers} for name, numbers in on_disk}
+            everything = {name: {number: Version(name, number) for number in numbers} for name, numbers in on_disk}
         for name, versions in self._versions.items():
             everything.setdefault(name, {}).update(versions)
         return {name: dict(sorted(versions.items())) for name, versions in sorted(everything.items())}
@@ -76,7 +76,10 @@ class Repository:
     # Who answers
 
     def get(self, spec: ModelSpec) -> LoadedModel:
-        """The model that `spec` means; `with` keeps it alive. Raises Unavailable, or NotFound with the names there are."""
+        """The model that `spec` means; `with` keeps it alive.
+
+        Raises Unavailable, or NotFound with the names that exist.
+        """
         versions = self._versions.get(spec.name, {})
         if spec.WhichOneof("choice") == "alias":
             number = self._folder.aliases.resolve(spec.name, spec.alias)
@@ -181,8 +184,8 @@ class Repository:
     async def _load(self, name: str, number: int) -> LoadedModel:
         if leaving := self._leaving.get((name, number)):
             await asyncio.shield(leaving)
-        version = self._versions[name][number] = Version()
-        return await self._transitions.load(version, name, number)
+        version = self._versions[name][number] = Version(name, number)
+        return await self._transitions.load(version)
 
     async def _retire(self, name: str, numbers: Collection[int]) -> None:
         """Takes versions out of service now. Their drain goes on though its caller hangs up: half of one is a leak."""
@@ -196,7 +199,7 @@ class Repository:
 
     async def _leave(self, name: str, number: int) -> None:
         try:
-            await self._transitions.unload(self._versions[name][number], name, number)
+            await self._transitions.unload(self._versions[name][number])
         finally:
             del self._versions[name][number], self._leaving[name, number]
 

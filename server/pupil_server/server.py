@@ -13,6 +13,7 @@ from pupil_server.following import follow
 from pupil_server.fronts import choose_front
 from pupil_server.gateway import Gateway
 from pupil_server.grpc_front import GrpcFront
+from pupil_server.listening import ReservedPort, try_socket_file
 from pupil_server.live.watch import Watches
 from pupil_server.liveness import Liveness
 from pupil_server.loading import limits
@@ -32,7 +33,6 @@ from pupil_server.versions import repository_above
 from pupil_server.workers.catching_up import loaded_elsewhere
 from pupil_server.workers.changes import control_front, none_meanwhile, on_every_worker
 from pupil_server.workers.place import Place
-from pupil_server.workers.port import ReservedPort
 
 log = logging.getLogger("pupil.server")
 
@@ -96,8 +96,10 @@ class Server:
                 gateway=self._gateway() if self.settings.http_gateway else None,
             )
             self.http_port = self._operations.port
-            if not (self._place or self.settings.unix):
-                ReservedPort(self.settings.host, self.settings.port).close()  # told now, not after every model is read
+            if self.settings.unix:
+                try_socket_file(self.settings.unix)
+            elif not self._place:
+                ReservedPort(self.settings.host, self.settings.port).close()
             async with none_meanwhile(self._place):
                 await self._load()
                 if self._control:

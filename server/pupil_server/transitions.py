@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from pupil_proto.v1.models_pb2 import State
 from pupil_server.decoding import Decoder
@@ -12,9 +13,22 @@ from pupil_server.loading import prepare
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
 from pupil_server.settings import ServerSettings
-from pupil_server.versions import Version
 
 log = logging.getLogger("pupil.repository")
+
+
+@dataclass
+class Version:
+    """What is known of one version: its state, why it failed, and the model while it is loaded."""
+
+    name: str
+    number: int
+    state: State = State.STATE_UNLOADED
+    reason: str = ""
+    model: LoadedModel | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.number}"
 
 
 class Transitions:
@@ -32,37 +46,37 @@ class Transitions:
         self.on_load: Callable[[LoadedModel], None] = lambda model: None  # before anybody can ask it
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
 
-    async def load(self, version: Version, name: str, number: int) -> LoadedModel:
+    async def load(self, version: Version) -> LoadedModel:
         """Reads, checks and warms the bundle. Raises BundleError; then `version` is FAILED and says why."""
-        self._show(version, name, number, State.STATE_LOADING)
-        log.info("%s/%s is being loaded", name, number)
-        folder = self._settings.repository / name / str(number)
+        self._show(version, State.STATE_LOADING)
+        log.info("%s is being loaded", version)
+        folder = self._settings.repository / version.name / str(version.number)
         try:
             prepared = await asyncio.get_running_loop().run_in_executor(self._thread, prepare, folder, self._settings)
         except BaseException as error:  # also a caller who hangs up midway: nothing may stay LOADING for ever
             version.reason = self._why(error)
-            self._show(version, name, number, State.STATE_FAILED)
-            log.error("%s/%s is not loaded: %s", name, number, version.reason)
+            self._show(version, State.STATE_FAILED)
+            log.error("%s is not loaded: %s", version, version.reason)
             raise
         model = LoadedModel(prepared, self._settings, self._decoder, self._metrics)
         self.on_load(model)
         version.model = model
-        self._show(version, name, number, State.STATE_READY)
+        self._show(version, State.STATE_READY)
         self._show_device(model, 1)
         log.info("%s answers on %s, fingerprint %.12s", model, model.session.device, model.facts.fingerprint)
         if model.session.fallback:
             log.warning("%s runs on the CPU: %s", model, model.session.fallback)
         return model
 
-    async def unload(self, version: Version, name: str, number: int) -> None:
+    async def unload(self, version: Version) -> None:
         """Nobody new comes in from here on; finishes what is inside, then frees the session."""
         model, version.model = version.model, None
         if model:
-            self._show(version, name, number, State.STATE_UNLOADING)
+            self._show(version, State.STATE_UNLOADING)
             self._show_device(model, 0)
             await model.retire(self._settings.drain_grace)
             log.info("%s is unloaded", model)
-        self._show(version, name, number, State.STATE_UNLOADED)
+        self._show(version, State.STATE_UNLOADED)
 
     def close(self) -> None:
         self._thread.shutdown(cancel_futures=True)
@@ -78,9 +92,9 @@ class Transitions:
             return self.spell(error)
         return f"{type(error).__name__}; the log of the server has more"
 
-    def _show(self, version: Version, name: str, number: int, state: State) -> None:
+    def _show(self, version: Version, state: State) -> None:
         version.state = state
-        self._metrics.model_state.labels(name, str(number)).set(state)
+        self._metrics.model_state.labels(version.name, str(version.number)).set(state)
 
     def _show_device(self, model: LoadedModel, loaded: int) -> None:
         name, number = model.facts.model, str(model.facts.version)

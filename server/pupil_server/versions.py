@@ -1,25 +1,13 @@
-"""The versions of models: what lies on disk, and what is known of each."""
+"""The versions of models that lie on disk."""
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
-from pupil_proto.v1.models_pb2 import State
 from pupil_server.errors import BundleError
-from pupil_server.model import LoadedModel
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 NUMBER = re.compile(r"[1-9][0-9]*\Z")
-
-
-@dataclass
-class Version:
-    """What is known of one version: its state, why it failed, and the model while it is loaded."""
-
-    state: State = State.STATE_UNLOADED
-    reason: str = ""
-    model: LoadedModel | None = None
 
 
 def versions_on_disk(repository: Path) -> dict[str, list[int]]:

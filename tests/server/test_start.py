@@ -1,5 +1,6 @@
 """What a server needs in order to start, and the one line that it says where it cannot."""
 
+import asyncio
 import re
 import socket
 import subprocess
@@ -76,6 +77,23 @@ def test_a_port_in_use_ends_the_start_with_one_line(repository) -> None:
             assert f"choose another {option} or --host" in ended.stderr.splitlines()[-1]
             assert "student/1" not in ended.stderr, "models were read first, which may take minutes"
             assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("no folder/s", "No such file"), ("notes", "already in use"), ("long" * 30, "too long")]
+)
+def test_a_socket_file_that_cannot_be_is_told_before_models_are_read(repository, tmp_path, caplog, name, why) -> None:
+    (tmp_path / "notes").write_text("no socket, and somebody's")
+    caplog.set_level("INFO")
+    settings = ServerSettings(repository=repository, unix=tmp_path / name, http_port=0, device="cpu")
+
+    async def start() -> None:
+        await Server(settings).start()
+
+    with pytest.raises(OSError, match=f"is in use or not ours to use; choose another --unix: .*{why}"):
+        asyncio.run(start())
+    assert "is being loaded" not in caplog.text
+    assert (tmp_path / "notes").read_text() == "no socket, and somebody's"
 
 
 def test_settings_come_from_a_file_and_a_mistyped_one_is_answered_with_the_right_one(repository, tmp_path) -> None:

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from pupil_server.errors import SettingsError
+from pupil_server.listening import ReservedPort
 from pupil_server.operations import OperationsServer
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.workers.orders import RELOAD
 from pupil_server.workers.overview import Overview
 from pupil_server.workers.passing_on import PassingOn
 from pupil_server.workers.place import Place
-from pupil_server.workers.port import ReservedPort
 from pupil_server.workers.process import WorkerProcess
 
 log = logging.getLogger("pupil.workers")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pupil_server.errors import SettingsError
+from pupil_server.listening import ReservedPort
 from pupil_server.settings import ServerSettings
-from pupil_server.workers.port import ReservedPort
 from pupil_server.workers.supervisor import Supervisor
 
 

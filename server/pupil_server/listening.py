@@ -1,6 +1,7 @@
-"""One port for several processes."""
+"""Where a server will listen: tried before its models are loaded, and told now where that cannot be."""
 
 import socket
+from pathlib import Path
 
 
 class ReservedPort:
@@ -27,6 +28,18 @@ class ReservedPort:
     def close(self) -> None:
         for held in self._held:
             held.close()
+
+
+def try_socket_file(file: Path) -> None:
+    """Raises OSError where no socket can be made; that of a server before us is replaced."""
+    try:
+        if not file.is_socket():
+            with socket.socket(socket.AF_UNIX) as tried:
+                tried.bind(str(file))
+            file.unlink()
+    except OSError as error:
+        why = error.strerror or error  # a name that is too long has no number
+        raise OSError(f"{file} is in use or not ours to use; choose another --unix: {why}") from error
 
 
 def _bound(family: int, address: tuple[str | int, ...], *, share: bool) -> socket.socket:
