@@ -6,7 +6,7 @@ from pupil_server.aliases import Aliases
 from pupil_server.errors import BundleError
 from pupil_server.policy import Policies
 from pupil_server.settings import ServerSettings
-from pupil_server.versions import stamp, versions_on_disk
+from pupil_server.versions import repository_above, stamp, versions_on_disk
 
 Stamps = Mapping[int, str]  # of each version of one model: a text that differs once its files do
 
@@ -15,7 +15,7 @@ class Folder:
     """Looks at the disk, and loads nothing. Each method that reads raises BundleError where it cannot be read."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        self._path = settings.repository
+        self._path, self._models = settings.repository, settings.models
         self._policies = Policies(settings.versions)
         self._looks = Looks()
         self.aliases = Aliases(settings.repository)
@@ -23,6 +23,18 @@ class Folder:
     def versions(self) -> dict[str, list[int]]:
         """Of each model, oldest first."""
         return versions_on_disk(self._path)
+
+    def models_at_start(self) -> list[str]:
+        """Raises BundleError too where there is none, or where one that the settings name is not there."""
+        there = self.versions()
+        if not there:
+            above = repository_above(self._path)
+            next_ = f"the repository is {above}" if above else "write one with pupil export"
+            raise BundleError(f"{self._path}: no <model>/<version>/bundle.json here; {next_}")
+        for name in (*self._models, *self._policies.names):
+            if name not in there:
+                raise BundleError(f"{self._path}: no model {name}; it has: {', '.join(there)}")
+        return list(self._models or there)
 
     def spell(self) -> str:
         spelled = [f"{name}/{number}" for name, numbers in self.versions().items() for number in numbers]
@@ -35,7 +47,7 @@ class Folder:
             raise BundleError(f"{self._path}: no bundle is left; is the volume mounted?")
         return found
 
-    def at_start(self, name: str) -> list[int]:
+    def versions_at_start(self, name: str) -> list[int]:
         """The versions of a model to begin with. Raises BundleError where an alias means another, or none is wanted."""
         stamps = self._stamped(name, self.versions()[name])
         for alias, number in self.aliases.of(name).items():

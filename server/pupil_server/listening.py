@@ -1,5 +1,6 @@
 """Where a server will listen: tried before its models are loaded, and told now where that cannot be."""
 
+import ipaddress
 import socket
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def try_socket_file(file: Path) -> None:
     except OSError as error:
         why = error.strerror or error  # a name that is too long has no number
         raise OSError(f"{file} is in use or not ours to use; choose another --unix: {why}") from error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody on another machine reaches it."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _bound(family: int, address: tuple[str | int, ...], *, share: bool) -> socket.socket:

@@ -125,19 +125,22 @@ class Repository:
                 await self._retire(name, set(live) - self._folder.kept(name, live, number))
             return model
 
-    async def load_at_start(self, name: str) -> None:
-        """Loads the versions that the policy wants, and those that aliases mean. Raises BundleError."""
-        for number in self._folder.at_start(name):
-            await self.load(name, number, keep_others=True)
+    async def load_at_start(self) -> None:
+        """Loads of each model the versions that the policy wants, and those that aliases mean. Raises BundleError."""
+        for name in self._folder.models_at_start():
+            for number in self._folder.versions_at_start(name):
+                await self.load(name, number, keep_others=True)
 
-    async def load_as_elsewhere(self, name: str, versions: Mapping[int, bool]) -> None:
-        """Loads the versions that another worker has: True for the one that the name means.
+    async def load_as_elsewhere(self, loaded: Mapping[str, Mapping[int, bool]]) -> None:
+        """Loads the versions that another worker has of each model: True for the one that the name means.
 
         What else is there counts as seen: it stays out, as it does over there. Raises BundleError.
         """
-        for number in self._folder.seen(name):
-            if number in versions:
-                await self.load(name, number, keep_others=True, aside=not versions[number])
+        for name in dict.fromkeys((*self._folder.models_at_start(), *loaded)):
+            versions = loaded.get(name, {})
+            for number in self._folder.seen(name):
+                if number in versions:
+                    await self.load(name, number, keep_others=True, aside=not versions[number])
 
     async def unload(self, name: str, number: int = 0) -> None:
         """Finishes what is in flight on a version (0: on all), then frees it. Raises NotFound."""

@@ -1,25 +1,22 @@
 """Puts the parts together, starts them in order, and ends them in order."""
 
 import asyncio
-import ipaddress
 import logging
 from typing import Any
 
 from pupil_server.access_log import AccessLog
 from pupil_server.decoding import Decoder
 from pupil_server.dispatch import Dispatcher
-from pupil_server.errors import BundleError
 from pupil_server.following import follow
 from pupil_server.fronts import choose_front
 from pupil_server.gateway import Gateway
 from pupil_server.grpc_front import GrpcFront
-from pupil_server.listening import ReservedPort, try_socket_file
+from pupil_server.listening import ReservedPort, is_loopback, try_socket_file
 from pupil_server.live.watch import Watches
 from pupil_server.liveness import Liveness
 from pupil_server.loading import limits
 from pupil_server.metrics import Metrics
 from pupil_server.operations import OperationsServer
-from pupil_server.policy import Policies
 from pupil_server.quotas import new_bucket
 from pupil_server.reloaded import Reloaded
 from pupil_server.repository import Repository
@@ -29,7 +26,6 @@ from pupil_server.table import INFERENCE, SERVICES, methods
 from pupil_server.tls import reloaded_certificates
 from pupil_server.tokens import Tokens
 from pupil_server.tracing import tracing_to
-from pupil_server.versions import repository_above
 from pupil_server.workers.catching_up import loaded_elsewhere
 from pupil_server.workers.changes import control_front, none_meanwhile, on_every_worker
 from pupil_server.workers.place import Place
@@ -74,13 +70,12 @@ class Server:
             self._methods = [on_every_worker(method, place) for method in self._methods]
         self._front = choose_front(self._methods, self._dispatcher, settings, certificates)
         self.metrics.front_info.labels(self._front.name).set(1)
-        if not certificates and not settings.unix and not _is_loopback(settings.host):
+        if not certificates and not settings.unix and not is_loopback(settings.host):
             log.warning("%s without TLS: whoever is on the way can read images and tokens", settings.host)
         self._ready = False
         self._liveness = Liveness(self.repository.loaded, self._reloaded, self.metrics, longest_batch=settings.watchdog)
         self._beating: asyncio.Task[None] | None = None
-        self._follower: asyncio.Task[None] | None = None
-        self._saver: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._operations: OperationsServer | None = None
         self.port = self.http_port = 0
 
@@ -106,8 +101,8 @@ class Server:
                     await self._control.start("", 0)
             self.port = await self._front.start(self.settings.host, self.settings.port)
             if self.settings.watch:
-                self._follower = asyncio.create_task(follow(self.repository, self.settings.watch))
-            self._saver = asyncio.create_task(self._keep_saving())
+                self._tasks.append(asyncio.create_task(follow(self.repository, self.settings.watch)))
+            self._tasks.append(asyncio.create_task(self._keep_saving()))
         except BaseException:
             await self.stop()
             raise
@@ -122,9 +117,8 @@ class Server:
     async def stop(self) -> None:
         """Not serving, a pause for load balancers to notice, the calls in flight, then the rest."""
         was_ready, self._ready = self._ready, False
-        for task in (self._follower, self._saver):
-            if task:
-                task.cancel()
+        for task in self._tasks:
+            task.cancel()
         if was_ready:
             await asyncio.sleep(self.settings.drain_delay)
             await self._front.leave()
@@ -150,25 +144,11 @@ class Server:
         return None if loaded is None else self._ready and loaded
 
     async def _load(self) -> None:
-        names = self._names()
         elsewhere = await loaded_elsewhere(self._place) if self._place and self._place.anew else None
         if elsewhere is None:
-            for name in names:
-                await self.repository.load_at_start(name)
+            await self.repository.load_at_start()
         else:
-            for name in dict.fromkeys((*names, *elsewhere)):
-                await self.repository.load_as_elsewhere(name, elsewhere.get(name, {}))
-
-    def _names(self) -> list[str]:
-        on_disk = self.repository.on_disk()
-        if not on_disk:
-            above = repository_above(self.settings.repository)
-            next_ = f"the repository is {above}" if above else "write one with pupil export"
-            raise BundleError(f"{self.settings.repository}: no <model>/<version>/bundle.json here; {next_}")
-        for name in (*self.settings.models, *Policies(self.settings.versions).names):
-            if name not in on_disk:
-                raise BundleError(f"{self.settings.repository}: no model {name}; it has: {', '.join(on_disk)}")
-        return list(self.settings.models or on_disk)
+            await self.repository.load_as_elsewhere(elsewhere)
 
     async def _keep_saving(self) -> None:
         while True:
@@ -184,10 +164,3 @@ class Server:
             default_deadline=self.settings.default_deadline,
             max_body=self.settings.max_message_mb * MEGA,
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

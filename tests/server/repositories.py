@@ -23,8 +23,7 @@ def run(folder: Path, script: Script, **settings: object) -> None:
         chosen = ServerSettings(repository=folder, device="cpu", **{"drain_grace": 5.0, **settings})  # type: ignore[arg-type]
         repository = Repository(chosen, decoder, metrics)
         try:
-            for name in repository.on_disk():
-                await repository.load_at_start(name)
+            await repository.load_at_start()
             await asyncio.wait_for(script(repository), timeout=30)
         finally:
             await repository.close()

@@ -259,8 +259,7 @@ def test_where_the_teacher_cannot_answer_in_time_the_student_does_and_says_so(
         metrics = Metrics()
         decoder = Decoder(Limits(1_000_000, 1_000_000), threads=1, metrics=metrics)
         served = Repository(ServerSettings(repository=repository, device="cpu"), decoder, metrics)
-        for name in served.on_disk():
-            await served.load_at_start(name)
+        await served.load_at_start()
         call = Call("Classify", time.monotonic() + PATIENCE)
 
         async def predict_pixels(pixels, hurried) -> None:

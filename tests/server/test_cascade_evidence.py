@@ -40,8 +40,7 @@ def asking(repository: Path, toolbox, monkeypatch: pytest.MonkeyPatch):
         metrics = Metrics()
         decoder = Decoder(Limits(1_000_000, 1_000_000), threads=1, metrics=metrics)
         served = Repository(ServerSettings(repository=repository, device="cpu"), decoder, metrics)
-        for name in served.on_disk():
-            await served.load_at_start(name)
+        await served.load_at_start()
         handler = CascadeHandler(served, metrics)
 
         async def ask(**cascade) -> pb.ClassifyResponse:
