@@ -1,4 +1,4 @@
-"""Scores to the messages that carry them."""
+"""Scores to the bytes of the messages that carry them."""
 
 import struct
 from collections.abc import Sequence
@@ -8,18 +8,8 @@ from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.wire import ahead
-from pupil_trust import Calibration, Certificate
 
 FEW = 16  # times as many classes as are asked for, and those are few
-MOST_TOLD = 65_536  # images of a calibration set whose answers travel
-
-GUARANTEES = {
-    "pac": pb.GUARANTEE_PAC,
-    "fdr": pb.GUARANTEE_FDR,
-    "fixed": pb.GUARANTEE_FIXED,
-    "none": pb.GUARANTEE_NONE,
-}
-
 
 # On the wire a field is its number and kind in one byte, the length of what follows, and that.
 PREDICTION, ANSWERED_BY = b"\x0a", b"\x12"  # of ClassifyResponse
@@ -116,35 +106,3 @@ def _best(scores: NDArray[np.float32], top_k: int) -> NDArray[np.intp]:
         best[:, rank] = left.argmax(axis=1)
         left[rows, best[:, rank]] = -1
     return best
-
-
-def certificate_message(certificate: Certificate) -> pb.Certificate:
-    return pb.Certificate(
-        guarantee=GUARANTEES[certificate.guarantee],
-        precision=certificate.precision,
-        delta=certificate.delta,
-        threshold=certificate.threshold,
-        calibration=certificate.calibration,
-        accepted=certificate.accepted,
-        wrong=certificate.wrong,
-        p_value=certificate.p_value,
-        fingerprint=certificate.fingerprint,
-        coverage=certificate.coverage,
-    )
-
-
-def calibration_message(calibration: Calibration, predicted: NDArray[np.int64], classes: int) -> pb.CalibrationAnswers:
-    """What a pool is compared with. Drawn evenly by confidence, fewer answers are distributed as all of them are."""
-    order = np.argsort(calibration.confidence, kind="stable")
-    if len(order) > MOST_TOLD:
-        order = order[np.linspace(0, len(order) - 1, MOST_TOLD).astype(np.int64)]
-    shares = np.bincount(predicted[order], minlength=classes)
-    return pb.CalibrationAnswers(confidence=calibration.confidence[order].tolist(), predicted=shares.tolist())
-
-
-def kl_divergence(teacher: NDArray[np.float32], student: NDArray[np.float32]) -> NDArray[np.float64]:
-    """KL(teacher || student) in nats, of each row (N,) of two score arrays (N, K)."""
-    tiny = np.finfo(np.float32).tiny  # a score that underflowed to 0 must not make the answer infinite
-    t, s = (np.maximum(scores.astype(np.float64), tiny) for scores in (teacher, student))
-    divergence: NDArray[np.float64] = (t * (np.log(t) - np.log(s))).sum(axis=1)
-    return np.maximum(divergence, 0.0)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pupil_server.answers import certificate_message
 from pupil_server.bundle_facts import BundleFacts, PrecisionFacts, read_facts
+from pupil_server.certificates import certificate_message
 from pupil_server.errors import BundleError
 from pupil_trust import Calibration, Certificate
 

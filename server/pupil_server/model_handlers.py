@@ -3,8 +3,8 @@
 import logging
 
 from pupil_proto.v1 import models_pb2 as pb
-from pupil_server.answers import certificate_message
 from pupil_server.call import Call
+from pupil_server.certificates import certificate_message
 from pupil_server.errors import BundleError, NotPossible
 from pupil_server.model import LoadedModel
 from pupil_server.repository import Repository

@@ -1,5 +1,8 @@
 """A student and its teacher."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.errors import BadRequest, NotPossible
 from pupil_server.model import LoadedModel
@@ -23,3 +26,11 @@ def require_same_classes(student: LoadedModel, teacher: LoadedModel) -> None:
             f"{student} has classes {list(student.facts.classes)}, {teacher} has {list(teacher.facts.classes)}; "
             "only models with the same classes in the same order can be student and teacher"
         )
+
+
+def kl_divergence(teacher: NDArray[np.float32], student: NDArray[np.float32]) -> NDArray[np.float64]:
+    """KL(teacher || student) in nats, of each row (N,) of two score arrays (N, K)."""
+    tiny = np.finfo(np.float32).tiny  # a score that underflowed to 0 must not make the answer infinite
+    t, s = (np.maximum(scores.astype(np.float64), tiny) for scores in (teacher, student))
+    divergence: NDArray[np.float64] = (t * (np.log(t) - np.log(s))).sum(axis=1)
+    return np.maximum(divergence, 0.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.answers import MOST_TOLD, calibration_message
+from pupil_server.certificates import MOST_TOLD, calibration_message
 from pupil_trust import Calibration
 
 

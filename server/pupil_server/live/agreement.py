@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pupil_server.answers import kl_divergence
+from pupil_server.pairs import kl_divergence
 from pupil_trust.anytime import confidence_sequence, evidence_against
 
 DELTA = 0.05  # the chance that the interval ever misses the true rate, and that an alarm is ever false

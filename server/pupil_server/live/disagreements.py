@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pupil_server.answers import kl_divergence
 from pupil_server.live.shadow import Sample
 from pupil_server.model import LoadedModel
+from pupil_server.pairs import kl_divergence
 
 log = logging.getLogger("pupil.live")
 
