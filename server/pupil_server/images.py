@@ -8,6 +8,7 @@ import io
 import struct
 import warnings
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from pupil_server.bundle_facts import InputSize, Resize
 from pupil_server.errors import BadImage
+from pupil_server.settings import MEGA, ServerSettings
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 INTERPOLATION = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -34,6 +36,10 @@ class Limits:
 
     file_bytes: int
     pixels: int
+
+    @classmethod
+    def of(cls, settings: ServerSettings) -> Self:
+        return cls(settings.max_image_mb * MEGA, int(settings.max_megapixels * MEGA))
 
 
 def decode(data: bytes, size: InputSize, resize: Resize, limits: Limits) -> NDArray[np.uint8]:

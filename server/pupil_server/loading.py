@@ -12,7 +12,7 @@ from pupil_server.onnx_session import available
 from pupil_server.providers import Gpu, best_device
 from pupil_server.resources import share_of_cores
 from pupil_server.session import Session
-from pupil_server.settings import MEGA, ServerSettings
+from pupil_server.settings import ServerSettings
 
 
 class Prepared(NamedTuple):
@@ -21,10 +21,6 @@ class Prepared(NamedTuple):
     bundle: Bundle
     session: Session
     others: tuple["Prepared", ...] = ()
-
-
-def limits(settings: ServerSettings) -> Limits:
-    return Limits(settings.max_image_mb * MEGA, int(settings.max_megapixels * MEGA))
 
 
 def prepare(folder: Path, settings: ServerSettings) -> Prepared:
@@ -78,7 +74,7 @@ def _session(bundle: Bundle, device: str, fallback: str, settings: ServerSetting
         fallback=fallback,
     )
     session.warm()
-    _check_goldens(bundle, session, limits(settings))
+    _check_goldens(bundle, session, Limits.of(settings))
     return session
 
 

@@ -11,10 +11,10 @@ from pupil_server.following import follow
 from pupil_server.fronts import choose_front
 from pupil_server.gateway import Gateway
 from pupil_server.grpc_front import GrpcFront
+from pupil_server.images import Limits
 from pupil_server.listening import ReservedPort, is_loopback, try_socket_file
 from pupil_server.live.watch import Watches
 from pupil_server.liveness import Liveness
-from pupil_server.loading import limits
 from pupil_server.metrics import Metrics
 from pupil_server.operations import OperationsServer
 from pupil_server.quotas import new_bucket
@@ -45,7 +45,7 @@ class Server:
         self.settings = settings
         self._place = place
         self.metrics = Metrics()
-        self._decoder = Decoder(limits(settings), threads=share_of_cores(settings.workers), metrics=self.metrics)
+        self._decoder = Decoder(Limits.of(settings), threads=share_of_cores(settings.workers), metrics=self.metrics)
         self.repository = Repository(settings, self._decoder, self.metrics)
         self.watches = Watches(settings, self.repository.get, self.metrics)
         self.repository.on_load(self.watches.attach)

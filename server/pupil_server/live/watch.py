@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_server.errors import NotFound, SettingsError
+from pupil_server.images import Limits
 from pupil_server.live.agreement import Agreement
 from pupil_server.live.background import Background
 from pupil_server.live.disagreements import Disagreements
 from pupil_server.live.drift import Drift
 from pupil_server.live.shadow import Sample, Shadow, Use
 from pupil_server.live.state import read_state, remember, write_state
-from pupil_server.loading import limits
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
 from pupil_server.session import Outputs
@@ -69,7 +69,8 @@ class Watches:
         _require_sense(settings)
         self._settings = settings
         self._metrics = metrics
-        self._shadow = Shadow(settings.shadow, use, Background(limits(settings)), metrics) if settings.shadow else None
+        teachers = Background(Limits.of(settings))
+        self._shadow = Shadow(settings.shadow, use, teachers, metrics) if settings.shadow else None
         folder = settings.keep_disagreements
         self._kept = Disagreements(folder, pictures=settings.keep_images) if folder else None
         self._known = read_state(settings.watch_state) if settings.watch_state else {}

@@ -14,7 +14,7 @@ from pupil_server.nghttp2.arrivals import Arrivals
 from pupil_server.nghttp2.binding import VERSION, check, ffi, lib
 from pupil_server.nghttp2.connection import Connection
 from pupil_server.nghttp2.head import read_head
-from pupil_server.nghttp2.limits import Limits, limits_of
+from pupil_server.nghttp2.limits import PeerLimits, limits_of
 from pupil_server.nghttp2.server_call import Held
 from pupil_server.settings import ServerSettings
 
@@ -38,7 +38,7 @@ class NgHttp2Front:
         settings: ServerSettings,
         *,
         tls: ssl.SSLContext | None = None,
-        limits: Limits | None = None,
+        limits: PeerLimits | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.limits = limits or limits_of(settings)
@@ -127,7 +127,7 @@ class NgHttp2Front:
                 connection.look(now)
 
 
-def _options(limits: Limits) -> Any:
+def _options(limits: PeerLimits) -> Any:
     """The library's own defences, and flow control left to us."""
     made = ffi.new("nghttp2_option **")
     check(lib.nghttp2_option_new(made))

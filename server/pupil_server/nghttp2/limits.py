@@ -6,7 +6,7 @@ from pupil_server.settings import MEGA, ServerSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class PeerLimits:
     message_bytes: int = 64_000_000
     connections: int = 4096
     streams: int = 1000  # of one connection at a time
@@ -27,9 +27,9 @@ class Limits:
     request: float = 300.0  # seconds for a single request to arrive, whatever its deadline
 
 
-def limits_of(settings: ServerSettings) -> Limits:
+def limits_of(settings: ServerSettings) -> PeerLimits:
     """Those that an operator may set, and the others as they are."""
-    return Limits(
+    return PeerLimits(
         message_bytes=settings.max_message_mb * MEGA,
         streams=settings.max_streams,
         age=settings.max_connection_age or float("inf"),

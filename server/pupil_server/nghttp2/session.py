@@ -29,7 +29,7 @@ from pupil_server.nghttp2.binding import (
     unpack,
 )
 from pupil_server.nghttp2.callbacks import callbacks, provider
-from pupil_server.nghttp2.limits import Limits
+from pupil_server.nghttp2.limits import PeerLimits
 
 STREAM_WINDOW = 2**20  # a 224 × 224 image needs no second breath
 CONNECTION_WINDOW = 16 * 2**20
@@ -59,7 +59,7 @@ class Stream(Protocol):
 class Session:
     """`open_stream(number, headers)` makes the stream of a request; headers are None where they were too large."""
 
-    def __init__(self, limits: Limits, options: Any, open_stream: Callable[[int, Headers | None], Stream]) -> None:
+    def __init__(self, limits: PeerLimits, options: Any, open_stream: Callable[[int, Headers | None], Stream]) -> None:
         self.streams: dict[int, Stream] = {}
         self.oddities = 0  # frames that no call explains; the owner looks, and sets it back
         self.spoke = False  # the peer's settings have come

@@ -21,7 +21,7 @@ from pupil_server.settings import ServerSettings
 pytest.importorskip("pupil_server.nghttp2.binding", exc_type=ImportError, reason="the lean front needs libnghttp2")
 
 from pupil_server.nghttp2.front import NgHttp2Front
-from pupil_server.nghttp2.limits import Limits
+from pupil_server.nghttp2.limits import PeerLimits
 
 PATIENCE = 20.0
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -226,7 +226,7 @@ async def lean(*, tls=None, unix: Path | None = None, deadline: float = 60.0, **
     handlers, dispatcher = Handlers(), Dispatcher(Metrics(), max_calls=4096, stream_idle=60.0)
     settings = ServerSettings(repository=Path("none"), unix=unix, default_deadline=deadline)
     limits.setdefault("look_every", 0.05)
-    front = NgHttp2Front(handlers.methods(), dispatcher, settings, tls=tls, limits=Limits(**limits))
+    front = NgHttp2Front(handlers.methods(), dispatcher, settings, tls=tls, limits=PeerLimits(**limits))
     served = Lean(handlers, dispatcher, front)
     served.port = await front.start("127.0.0.1", 0)
     try:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from pupil_server.call import Call
 from pupil_server.nghttp2.framing import PREFIX, framed
-from pupil_server.nghttp2.limits import Limits
+from pupil_server.nghttp2.limits import PeerLimits
 from pupil_server.nghttp2.server_call import Held
 from pupil_server.nghttp2.stream_call import BESIDE, StreamCall
 
@@ -18,7 +18,7 @@ def opened(*, packed: bool = False) -> tuple[StreamCall, Held, list[int]]:
     held, asked = Held(10_000), list[int]()
     session = SimpleNamespace(grant=lambda stream, size: asked.append(size))
     quiet = {"begin_soon": lambda call: None, "flush_soon": lambda: None}
-    connection = SimpleNamespace(limits=Limits(), held=held, session=session, **quiet)
+    connection = SimpleNamespace(limits=PeerLimits(), held=held, session=session, **quiet)
     call = Call("test.Echo/Talk", time.monotonic() + 60)
     stream = StreamCall(connection, 1, None, call, since=time.monotonic(), packed=packed)  # type: ignore[arg-type]
     return stream, held, asked
