@@ -19,8 +19,6 @@ from pupil_server.session import Outputs
 from pupil_server.turn import Stage, this_turn
 from pupil_server.work import Answer, Batch, Work
 
-__all__ = ["Answer", "BatchObserver", "Batcher", "Predict"]
-
 Predict = Callable[[NDArray[np.uint8]], Outputs]
 ON_THE_LOOP = 0.001  # seconds; for less, a thread is not worth the waiting for Python's lock, before it and after it
 ON_ONE_CORE = 0.004  # where a thread would compute instead of the loop, not beside it; who waits has patience for this

@@ -5,18 +5,14 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Self
 
-from pupil_server.errors import Code, DeadlineExceeded
+from pupil_server.errors import DeadlineExceeded
 from pupil_server.priority import Priority
 from pupil_server.quotas import Quota
 
-
-class Trace(Protocol):
-    """Where a call tells of its parts, each from one instant of time.monotonic's clock to another."""
-
-    def step(self, name: str, start: float, end: float, **facts: str | int | float) -> None: ...
-    def end(self, code: Code) -> None: ...
+if TYPE_CHECKING:
+    from pupil_server.tracing import CallTrace
 
 
 @dataclass(slots=True)
@@ -34,7 +30,7 @@ class Call:
     id: str = ""  # in the answer's trailing metadata and on every line of the log
     token: str = ""  # its name, once it has been checked
     quota: Quota | None = None  # what its images are charged to
-    trace: Trace | None = None
+    trace: "CallTrace | None" = None  # where it tells of its parts
     priority: Priority = Priority.INTERACTIVE
 
     def remaining(self) -> float:

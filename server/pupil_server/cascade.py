@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.batching import Answer
 from pupil_server.call import Call
 from pupil_server.cascade_certificates import CascadeCertificates, cascade_message
 from pupil_server.decoding import count
@@ -18,6 +17,7 @@ from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
 from pupil_server.pairs import require_same_classes, teacher_of
 from pupil_server.repository import Repository
+from pupil_server.work import Answer
 
 TEACHERS_SHARE = 0.9  # of the time that is left; in the rest the student's answer leaves, should the teacher be late
 FALLBACKS = {

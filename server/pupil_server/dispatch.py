@@ -128,6 +128,14 @@ class Dispatcher:
                     self._idle.clear()
                     await self._idle.wait()
 
+    def failure(self, error: PupilError) -> Failure:
+        """The error as it goes on the wire, counted."""
+        if error.rejected:
+            self._metrics.rejected.labels(error.rejected).inc()
+        if isinstance(error, Overloaded):
+            return Failure(error.code, str(error), {"retry-after-ms": str(max(1, round(error.retry_after * 1000)))})
+        return Failure(error.code, str(error))
+
     def _came(self, method: Method, call: Call) -> None:
         logs.about(call.id)
         if self._tracing:
@@ -181,14 +189,6 @@ class Dispatcher:
             token = self._tokens.check(call.metadata.get("authorization", ""), method.scope)
             if token:
                 call.token, call.quota = token.name, token.quota
-
-    def failure(self, error: PupilError) -> Failure:
-        """The error as it goes on the wire, counted."""
-        if error.rejected:
-            self._metrics.rejected.labels(error.rejected).inc()
-        if isinstance(error, Overloaded):
-            return Failure(error.code, str(error), {"retry-after-ms": str(max(1, round(error.retry_after * 1000)))})
-        return Failure(error.code, str(error))
 
 
 class _Visit:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pupil_proto.v1.inference_pb2 import AnsweredBy, Images
 from pupil_server.admission import Admission
 from pupil_server.answers import NameWriter, PredictionWriter
-from pupil_server.batching import Answer, Batcher, longest_on_the_loop
+from pupil_server.batching import Batcher, longest_on_the_loop
 from pupil_server.bundle_facts import InputSize
 from pupil_server.call import Call
 from pupil_server.decoding import Decoder
@@ -28,6 +28,7 @@ from pupil_server.resources import share_of_cores
 from pupil_server.session import Outputs
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.watchdog import Watchdog
+from pupil_server.work import Answer
 
 
 class LoadedModel:

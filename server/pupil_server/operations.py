@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from pupil_server.connections import BoundedHTTPServer, UnixHTTPServer
+from pupil_server.http_server import BoundedHTTPServer, UnixHTTPServer
 from pupil_server.posts import PostedTo, PostHandler
 
 

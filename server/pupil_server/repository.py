@@ -66,8 +66,10 @@ class Repository:
         """The version that a bare name means; 0 where none answers."""
         return self._answering.get(name, 0)
 
-    def loaded(self) -> list[LoadedModel]:
-        return [version.model for versions in self._versions.values() for version in versions.values() if version.model]
+    def loaded(self, name: str = "") -> list[LoadedModel]:
+        """Every loaded version, or those of one model."""
+        every = [self._versions.get(name, {})] if name else self._versions.values()
+        return [version.model for versions in every for version in versions.values() if version.model]
 
     def spell(self, error: BundleError) -> str:
         """What is wrong, for callers."""

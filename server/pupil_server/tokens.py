@@ -128,16 +128,6 @@ def read_tokens(file: Path) -> tuple[Entry, ...]:
         raise SettingsError(f"{file}: {error}") from None
 
 
-def _wanted(error: ErrorDetails) -> str:
-    """What is wrong with a key, for whoever writes the file."""
-    *inside, key = map(str, error["loc"])
-    if error["type"] == "extra_forbidden":
-        known = (Entry if inside else TokensFile).model_fields
-        close = difflib.get_close_matches(key, known, 1)
-        return f"unknown; did you mean {close[0]!r}?" if close else f"unknown; known: {', '.join(known)}"
-    return f"wanted: {WANTED[str(error['loc'][2])]}" if error["type"] == "string_pattern_mismatch" else error["msg"]
-
-
 def parse_tokens(text: str) -> tuple[Entry, ...]:
     """The entries of a file's text. Raises SettingsError."""
     try:
@@ -152,3 +142,13 @@ def parse_tokens(text: str) -> tuple[Entry, ...]:
         if twice := {value for value in values if values.count(value) > 1}:
             raise SettingsError(f"the {what} {min(twice)} stands there twice; remove one")
     return entries
+
+
+def _wanted(error: ErrorDetails) -> str:
+    """What is wrong with a key, for whoever writes the file."""
+    *inside, key = map(str, error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = (Entry if inside else TokensFile).model_fields
+        close = difflib.get_close_matches(key, known, 1)
+        return f"unknown; did you mean {close[0]!r}?" if close else f"unknown; known: {', '.join(known)}"
+    return f"wanted: {WANTED[str(error['loc'][2])]}" if error["type"] == "string_pattern_mismatch" else error["msg"]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pupil_server.batching import Answer, Batcher
+from pupil_server.batching import Batcher
 from pupil_server.session import Outputs
+from pupil_server.work import Answer
 
 FAR = 1e9  # a deadline that no test reaches
 

@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 from pupil_proto.oip.v2 import infer_pb2 as pb
 from pupil_proto.v1.inference_pb2 import Images
 from pupil_server.at_once import AnswerRows, Question
-from pupil_server.batching import Answer
 from pupil_server.call import Call
 from pupil_server.errors import PupilError
 from pupil_server.model import LoadedModel
@@ -19,6 +18,7 @@ from pupil_server.oip.parameters import time_limit
 from pupil_server.oip.tensors import KINDS, only_input, read_images
 from pupil_server.repository import Repository
 from pupil_server.streams import in_order
+from pupil_server.work import Answer
 
 FINAL = "triton_final_response"
 

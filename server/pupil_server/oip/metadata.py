@@ -49,10 +49,10 @@ class MetadataHandlers:
     async def model_metadata(self, request: pb.ModelMetadataRequest, call: Call) -> pb.ModelMetadataResponse:
         model = self._repository.get(model_spec(request.name, request.version))
         tensor = pb.ModelMetadataResponse.TensorMetadata
-        others = sorted(other.facts.version for other in self._repository.loaded() if other.facts.model == request.name)
+        numbers = sorted(version.facts.version for version in self._repository.loaded(request.name))
         return pb.ModelMetadataResponse(
             name=model.facts.model,
-            versions=[str(number) for number in others],
+            versions=[str(number) for number in numbers],
             platform=PLATFORM,
             inputs=[tensor(name=IMAGES, datatype="UINT8", shape=[-1, *model.facts.input.shape])],
             outputs=[tensor(name=name, datatype="FP32", shape=[-1, len(model.facts.classes)]) for name in OUTPUTS],

@@ -19,9 +19,7 @@ class StatisticsHandlers:
         if not request.name:
             return self._repository.loaded()
         model = self._repository.get(model_spec(request.name, request.version))
-        if request.version:
-            return [model]
-        return [other for other in self._repository.loaded() if other.facts.model == request.name]
+        return [model] if request.version else self._repository.loaded(request.name)
 
 
 def _spell(model: LoadedModel) -> pb.ModelStatistics:
