@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pupil_client.server_options import MODEL_HELP, asks_a_server, connected
+from pupil_client.server_options import MODEL_HELP, Server, asks_a_server, connected
 from pupil_client.verbs import Verbs
 from pupil_client.watch_view import show_watch
 
@@ -53,9 +53,7 @@ def classify(
     teacher: str | None,
     student_alone: bool,
     as_json: bool,
-    server: str,
-    timeout: float,
-    tls_ca: Path | None,
+    server: Server,
 ) -> None:
     """The best classes of each IMAGE, in a cascade with who answered.
 
@@ -67,7 +65,7 @@ def classify(
         raise click.UsageError("--student-alone is about a cascade; give --cascade SHARE too")
     failed = unpromised = 0
     how = Cascade(limit=limit, goal=goal, teacher=teacher, student_alone=student_alone) if limit else None
-    with connected(server, timeout, tls_ca) as client:
+    with connected(server) as client:
         answers = client.classify_stream(images, model=model, top_k=top_k, cascade=how)
         for path, found in zip(images, answers, strict=True):
             if isinstance(found, (NotFound, NotPossible)):
@@ -103,9 +101,7 @@ def compare(
     watch: bool,
     every: float | None,
     as_json: bool,
-    server: str,
-    timeout: float,
-    tls_ca: Path | None,
+    server: Server,
 ) -> None:
     """Student and teacher on each IMAGE, or with --watch on the student's traffic, and how far apart they are."""
     if watch == bool(images):
@@ -114,7 +110,7 @@ def compare(
         raise click.UsageError("--watch knows the teacher that the student's bundle names; leave out --teacher")
     if every and not watch:
         raise click.UsageError("--every looks again at what --watch shows; give both")
-    with connected(server, timeout, tls_ca) as client:
+    with connected(server) as client:
         if watch:
             show_watch(client, student, every, as_json)
         else:
@@ -146,13 +142,13 @@ def models() -> None:
 @models.command("list", epilog="\b\nExample:\n  pupil models list --json")
 @AS_JSON
 @asks_a_server
-def list_models(as_json: bool, server: str, timeout: float, tls_ca: Path | None) -> None:
+def list_models(as_json: bool, server: Server) -> None:
     """List every version in the server's repository, loaded or not."""
     from dataclasses import asdict
 
     from pupil_client.table import table
 
-    with connected(server, timeout, tls_ca) as client:
+    with connected(server) as client:
         found = client.models()
     if as_json:
         for info in found:
@@ -177,12 +173,12 @@ def _state(info: "ModelInfo") -> str:
 @click.argument("model")
 @click.option("--keep-others", is_flag=True, help="Leave the other versions loaded; the name goes only to a newer one.")
 @asks_a_server
-def load(model: str, keep_others: bool, server: str, timeout: float, tls_ca: Path | None) -> None:
+def load(model: str, keep_others: bool, server: Server) -> None:
     """Load MODEL (name/version, or the newest of a name), then point the name at it; nothing is dropped.
 
     An older version than the one that answers is a roll back.
     """
-    with connected(server, timeout, tls_ca) as client:
+    with connected(server) as client:
         info = client.load(model, keep_others=keep_others)
     click.echo(f"{info.name}/{info.version} is {info.state}")
 
@@ -193,9 +189,9 @@ def load(model: str, keep_others: bool, server: str, timeout: float, tls_ca: Pat
 )
 @click.argument("model")
 @asks_a_server
-def unload(model: str, server: str, timeout: float, tls_ca: Path | None) -> None:
+def unload(model: str, server: Server) -> None:
     """Finish what is in flight on MODEL (name/version, or every version of a name), then free it."""
-    with connected(server, timeout, tls_ca) as client:
+    with connected(server) as client:
         client.unload(model)
     click.echo(f"{model} is unloaded")
 
@@ -209,13 +205,11 @@ def unload(model: str, server: str, timeout: float, tls_ca: Path | None) -> None
 @click.argument("version", type=click.IntRange(min=1), required=False)
 @click.option("--remove", is_flag=True, help="Remove the alias instead.")
 @asks_a_server
-def alias(
-    name: str, alias: str, version: int | None, remove: bool, server: str, timeout: float, tls_ca: Path | None
-) -> None:
+def alias(name: str, alias: str, version: int | None, remove: bool, server: Server) -> None:
     """Point NAME@ALIAS at a loaded VERSION, also after a restart; versions with an alias stay loaded."""
     if remove == (version is not None):
         raise click.UsageError("give a VERSION, or --remove")
-    with connected(server, timeout, tls_ca) as client:
+    with connected(server) as client:
         client.set_alias(name, alias, version)
     click.echo(f"{name}@{alias} " + (f"means {name}/{version}" if version else "is removed"))
 
@@ -229,11 +223,9 @@ def alias(
 @click.option("--reset", is_flag=True, help="Forget what was seen, and the alarms, first.")
 @AS_JSON
 @asks_a_server
-def watch(
-    model: str, every: float | None, reset: bool, as_json: bool, server: str, timeout: float, tls_ca: Path | None
-) -> None:
+def watch(model: str, every: float | None, reset: bool, as_json: bool, server: Server) -> None:
     """What was seen of the traffic of MODEL, a student: how its teacher would differ, and what has changed."""
-    with connected(server, timeout, tls_ca) as client:
+    with connected(server) as client:
         if reset:
             client.reset_watch(model)
         show_watch(client, model, every, as_json)

@@ -1,8 +1,9 @@
 """The options by which a command reaches a server, and the client that they make."""
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,41 @@ if TYPE_CHECKING:
     from pupil_client import Client
 
 MODEL_HELP = "Name, name/version or name@alias."
+PEM = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
+OPTIONS = (  # but the address
+    click.option("--timeout", default=10.0, show_default=True, help="Longest wait for an answer, in seconds."),
+    click.option(
+        "--tls-ca", type=PEM, envvar="PUPIL_TLS_CA", show_envvar=True, help="Use TLS, with these authorities."
+    ),
+    click.option("--tls", is_flag=True, help="Use TLS, with the system's authorities."),
+    click.option("--token", envvar="PUPIL_TOKEN", show_envvar=True, help="Who asks; better said by the environment."),
+    click.option("--tls-certificate", type=PEM, help="PEM file with our own certificate, if the server asks."),
+    click.option("--tls-key", type=PEM, help="PEM file with the key of that certificate."),
+)
 Decorated = Callable[..., Any]
 
 
+@dataclass(frozen=True)
+class Server:
+    """Which server a command asks, as whom, and how long it waits."""
+
+    address: str
+    timeout: float
+    tls: bool | Path = False
+    token: str | None = field(default=None, repr=False)
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def client(self) -> "Client":
+        """Here or, where its files lie at the same place, on another machine."""
+        from pupil_client import Client
+
+        return Client(**vars(self))
+
+
 def asks_a_server(command: Decorated) -> Decorated:
-    """Adds the options that say which server, who asks, and how long to wait for it."""
-    server = click.option(
+    """Gives the command a `server`, by options that say which one, who asks, and how long to wait for it."""
+    address = click.option(
         "--server",
         default="localhost:50051",
         show_default=True,
@@ -25,49 +55,37 @@ def asks_a_server(command: Decorated) -> Decorated:
         show_envvar=True,
         help="Its address, host:port.",
     )
-    return server(reaches_a_server(command))
+    return address(reaches_a_server(command))
 
 
 def reaches_a_server(command: Decorated) -> Decorated:
-    """The same without the address, for those who can do without a server."""
-    pem = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
-    for option in (
-        _identity("--tls-key", "key", pem, "PEM file with the key of that certificate."),
-        _identity("--tls-certificate", "certificate", pem, "PEM file with our own certificate, if the server asks."),
-        _identity("--token", "token", str, "Who asks; better said by the environment.", envvar="PUPIL_TOKEN"),
-        _identity("--tls", "tls", None, "Use TLS, with the system's authorities.", is_flag=True),
-        click.option(
-            "--tls-ca", type=pem, envvar="PUPIL_TLS_CA", show_envvar=True, help="Use TLS, with these authorities."
-        ),
-        click.option("--timeout", default=10.0, show_default=True, help="Longest wait for an answer, in seconds."),
-    ):
-        command = option(command)
-    return command
+    """The same for those who can do without a server, and have an option of their own for its address."""
 
+    @functools.wraps(command)
+    def reaching(
+        *arguments: Any,
+        server: str | None,
+        timeout: float,
+        tls_ca: Path | None,
+        tls: bool,
+        token: str | None,
+        tls_certificate: Path | None,
+        tls_key: Path | None,
+        **more: Any,
+    ) -> Any:
+        who = (tls_ca or tls, token, tls_certificate, tls_key)
+        return command(*arguments, server=None if server is None else Server(server, timeout, *who), **more)
 
-def _identity(option: str, name: str, kind: Any, text: str, **more: Any) -> Decorated:
-    """An option that `reaching` alone reads: the verbs need not hand it on."""
-
-    def keep(context: click.Context, _: click.Parameter, value: Any) -> None:
-        context.meta[f"{__name__}.{name}"] = value
-
-    return click.option(option, type=kind, help=text, expose_value=False, callback=keep, show_envvar=True, **more)
+    for option in reversed(OPTIONS):
+        option(reaching)
+    return reaching
 
 
 @contextmanager
-def connected(server: str, timeout: float, tls_ca: Path | None) -> Iterator["Client"]:
+def connected(server: Server) -> Iterator["Client"]:
     """A client; what the user can mend leaves as one line, with exit code 1."""
-    with told(), reaching(server, timeout, tls_ca)() as client:
+    with told(), server.client() as client:
         yield client
-
-
-def reaching(server: str, timeout: float, tls_ca: Path | None) -> "Callable[[], Client]":
-    """What makes a client, here or, where its files lie at the same place, on another machine."""
-    from pupil_client import Client
-
-    meta = click.get_current_context().meta
-    tls, token, certificate, key = (meta[f"{__name__}.{name}"] for name in ("tls", "token", "certificate", "key"))
-    return partial(Client, server, timeout=timeout, token=token, tls=tls_ca or tls, certificate=certificate, key=key)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pupil_client.server_options import MODEL_HELP, connected, reaches_a_server
+from pupil_client.server_options import MODEL_HELP, Server, connected, reaches_a_server
 
 if TYPE_CHECKING:
     from pupil_client.flywheel.turn import Turn
@@ -60,9 +60,7 @@ def self_train(
     out: Path | None,
     resume: bool,
     force: bool,
-    server: str | None,
-    timeout: float,
-    tls_ca: Path | None,
+    server: Server | None,
     **asked: Any,
 ) -> None:
     """Label a pool, learn from it, and so on: on this machine in rounds, or with --server in one safe turn.
@@ -80,7 +78,7 @@ def self_train(
     from pupil_client.flywheel.turn import take_turn
 
     turn = _turn(recipe, overrides, out, **asked)
-    with connected(server, timeout, tls_ca) as client:
+    with connected(server) as client:
         decision = take_turn(client, turn, lambda line: click.echo(line, err=True))
     click.echo(decision["reason"], err=True)
     click.echo(turn.folder / "story.json")

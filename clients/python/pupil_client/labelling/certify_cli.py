@@ -7,7 +7,7 @@ import click
 
 from pupil_client.labelling.cli import FILE, PATH, SHARE, answering
 from pupil_client.labelling.telling import bar, terminable
-from pupil_client.server_options import MODEL_HELP, asks_a_server
+from pupil_client.server_options import MODEL_HELP, Server, asks_a_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,9 +47,7 @@ def certify(
     run: Path | None,
     others: bool,
     patience: float,
-    server: str,
-    timeout: float,
-    tls_ca: Path | None,
+    server: Server,
 ) -> None:
     """Make a certificate from labels that a person gave to a random sample of a pool.
 
@@ -66,7 +64,7 @@ def certify(
     from pupil_client.labelling.shift import require_scipy
     from pupil_client.labelling.sources import open_sources
 
-    with terminable(), answering(model, local, server, timeout, tls_ca) as (client, name, _):
+    with terminable(), answering(model, local, server) as (client, name, _):
         require_scipy()
         sample, source = read_sample(labels), open_sources(pool) if pool else None
         question = Question(guarantee, precision, delta, source, learned_from(run) if run else None, others)

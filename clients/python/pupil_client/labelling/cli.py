@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pupil_client.labelling.telling import bar, say, saying_how_to_go_on, terminable
-from pupil_client.server_options import MODEL_HELP, asks_a_server, connected, reaching, told
+from pupil_client.server_options import MODEL_HELP, Server, asks_a_server, connected, told
 
 if TYPE_CHECKING:
     from pupil_client.client import Client
@@ -66,9 +66,7 @@ def label(
     patience: float,
     engine: str,
     address: str,
-    server: str,
-    timeout: float,
-    tls_ca: Path | None,
+    server: Server,
 ) -> None:
     """Label every image of SOURCE, each accepted or abstained from under one promise.
 
@@ -92,8 +90,8 @@ def label(
     _refuse_to_begin_anew(output)
     with (
         terminable(),
-        _crew(engine, address, local, server, timeout, tls_ca) as hire,
-        answering(model, local, server, timeout, tls_ca) as (client, name, served_by),
+        _crew(engine, address, local, server) as hire,
+        answering(model, local, server) as (client, name, served_by),
     ):
         source, facts = open_sources(sources), client.model(name)
         promise = Promise("none") if certificate else Promise(guarantee, precision, delta, threshold)
@@ -132,24 +130,20 @@ def _given(*options: str) -> bool:
 
 
 @contextmanager
-def answering(
-    model: str | None, local: Path | None, server: str, timeout: float, tls_ca: Path | None
-) -> "Iterator[tuple[Client, str, str]]":
+def answering(model: str | None, local: Path | None, server: Server) -> "Iterator[tuple[Client, str, str]]":
     """Who answers: the client, the model's name, and what the rows call the server."""
     if local is None:
-        with connected(server, timeout, tls_ca) as client:
-            yield client, str(model), server
+        with connected(server) as client:
+            yield client, str(model), server.address
         return
     from pupil_client.labelling.local import serving
 
-    with told(), serving(local) as served, connected(served.address, timeout, None) as client:
+    with told(), serving(local) as served, connected(Server(served.address, server.timeout)) as client:
         yield client, served.model, str(local)
 
 
 @contextmanager
-def _crew(
-    engine: str, address: str, local: Path | None, server: str, timeout: float, tls_ca: Path | None
-) -> "Iterator[Hire]":
+def _crew(engine: str, address: str, local: Path | None, server: Server) -> "Iterator[Hire]":
     """Who labels: threads, or the nodes of a cluster, who say on standard error when they come and go."""
     if engine == "threads":
         from pupil_client.labelling.job import threads
@@ -165,7 +159,7 @@ def _crew(
     from pupil_client.labelling.cluster_crew import ClusterCrew
     from pupil_client.labelling.node import own_server
 
-    reach = partial(own_server, local.absolute(), timeout) if local else reaching(server, timeout, tls_ca)
+    reach = partial(own_server, local.absolute(), server.timeout) if local else server.client
     with told(), connected(address):
         yield partial(ClusterCrew, Terms(reach, local is not None, say))
 
