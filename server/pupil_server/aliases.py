@@ -32,15 +32,14 @@ class Aliases:
             raise NotFound(f"{name} has no alias {alias!r}; it has: {', '.join(sorted(known)) or 'none'}")
         return known[alias]
 
-    def with_change(self, name: str, alias: str, number: int) -> dict[str, int]:
-        """What `of` would give after pointing an alias at a version, or after removing it (0). Raises NotFound."""
+    def change(self, name: str, alias: str, number: int) -> None:
+        """Points an alias at a version, or removes it (0): in the file, whole or not at all, then in what is known.
+
+        Raises NotFound for one to be removed that is not there, NotPossible where the file cannot be written.
+        """
         if not number:
             self.resolve(name, alias)
-        changed = {**self.of(name), alias: number}
-        return {alias: number for alias, number in changed.items() if number}
-
-    def write(self, name: str, aliases: dict[str, int]) -> None:
-        """Writes the file whole or not at all, then takes it as known. Raises NotPossible."""
+        aliases = {alias: number for alias, number in {**self.of(name), alias: number}.items() if number}
         file = self._file(name)
         aside = file.with_name(f".aliases-{os.getpid()}.json")
         try:

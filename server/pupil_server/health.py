@@ -19,12 +19,12 @@ class HealthHandlers:
     def __init__(self, is_ready: Callable[[str], bool | None]) -> None:
         self._is_ready = is_ready  # of a service's or model's name; None where there is none of that name
 
-    def status(self, service: str) -> pb.HealthCheckResponse.ServingStatus.ValueType:
+    def _status(self, service: str) -> pb.HealthCheckResponse.ServingStatus.ValueType:
         ready = self._is_ready(service)
         return UNKNOWN if ready is None else SERVING if ready else NOT_SERVING
 
     async def check(self, request: pb.HealthCheckRequest, call: Call) -> pb.HealthCheckResponse:
-        status = self.status(request.service)
+        status = self._status(request.service)
         if status == UNKNOWN:
             raise NotFound(f"no service or model {request.service!r}")
         return pb.HealthCheckResponse(status=status)
@@ -33,7 +33,7 @@ class HealthHandlers:
         """The status now, then each change of it, until the caller hangs up."""
         told = None
         while True:
-            status = self.status(request.service)
+            status = self._status(request.service)
             if status != told:
                 yield pb.HealthCheckResponse(status=status)
                 told = status

@@ -161,8 +161,7 @@ class Repository:
         async with self._changing[name]:
             if number:
                 self.get(ModelSpec(name=name, version=number))
-            aliases = self._folder.aliases
-            await asyncio.to_thread(aliases.write, name, aliases.with_change(name, alias, number))
+            await asyncio.to_thread(self._folder.aliases.change, name, alias, number)
 
     async def rescan(self, *, only_still: bool = False) -> None:
         """One look at the folder: loads what is newly wanted there, and unloads what was deleted.

@@ -144,7 +144,7 @@ class Server:
         return None if loaded is None else self._ready and loaded
 
     async def _load(self) -> None:
-        elsewhere = await loaded_elsewhere(self._place) if self._place and self._place.anew else None
+        elsewhere = await loaded_elsewhere(self._place)
         if elsewhere is None:
             await self.repository.load_at_start()
         else:

@@ -17,9 +17,9 @@ PATIENCE = 5.0  # seconds for a sibling's answer
 Loaded: TypeAlias = Mapping[str, Mapping[int, bool]]  # the versions of each model, and whether its bare name means this
 
 
-async def loaded_elsewhere(place: Place) -> Loaded | None:
-    """What the first sibling that answers has loaded; None where none answers."""
-    for sibling in place.siblings:
+async def loaded_elsewhere(place: Place | None) -> Loaded | None:
+    """What the first sibling that answers has loaded; None where none answers, or the worker is no new one."""
+    for sibling in place.siblings if place and place.anew else ():
         with suppress(grpc.aio.AioRpcError):
             return await _loaded(sibling)
     return None
