@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from pathlib import Path
 import click
 
 from pupil_client.client import Client
-from pupil_client.demo_measure import Picture, measure, read_pictures
+from pupil_client.demo_measure import HEADS, measured_rows, read_pictures
 from pupil_client.demo_traffic import Traffic
 from pupil_client.errors import NotCertified, PupilError
 from pupil_client.labelling.promise import in_words
@@ -53,10 +52,6 @@ class Places:
     def run(self, name: str) -> Path:
         """The folder of one training run."""
         return self.folder / "runs" / name
-
-    def bundle(self, model: str) -> Path:
-        """The folder of `name/version`."""
-        return self.repository / model
 
 
 class Narrator:
@@ -139,7 +134,7 @@ def _tell(places: Places, seed: int, narrator: Narrator) -> None:
         _swap(client, [picture.data for picture in pictures], narrator)
 
         narrator.begin("Compare and measure all of them over gRPC, on test pictures that no training has seen")
-        rows = _measured_rows(client, places, pictures)
+        rows = measured_rows(client, places.repository, pictures)
 
     click.echo(f"\n{table(HEADS, rows)}\n\n{_verdict(places)}\n\n{_by_hand(places)}")
 
@@ -194,40 +189,6 @@ def _swap(client: Client, images: list[bytes], narrator: Narrator) -> None:
     narrator.note(f"{traffic.requests:,} requests meanwhile: {by_version}, {len(traffic.failures)} failed")
     if traffic.failures:
         raise PupilError(f"{len(traffic.failures)} requests failed during the swap, the first: {traffic.failures[0]}")
-
-
-HEADS = (
-    "model", "parameters", "bytes", "accuracy (95 % interval)", "agrees with teacher", "p50 of one image",
-    "in the model", "images/s in batches",
-)  # fmt: skip
-MODELS = (
-    ("teacher", "teacher/1"),
-    ("student, alone", "student-alone/1"),
-    ("student, distilled", "student/1"),
-    ("student, self-trained", "student/2"),
-)
-
-
-def _measured_rows(client: Client, places: Places, pictures: Sequence[Picture]) -> list[tuple[str, ...]]:
-    from pupil_trust import wilson_interval
-
-    rows: list[tuple[str, ...]] = []
-    for title, model in MODELS:
-        teacher = None if model == "teacher/1" else "teacher/1"
-        found = measure(client, model, teacher, pictures, places.bundle(model))
-        low, high = wilson_interval(found.right, found.of)
-        agreement = "-" if found.agreed is None else f"{found.agreed / found.of:.1%}"
-        rows.append((
-            title,
-            f"{found.parameters:,}",
-            f"{found.bytes:,}",
-            f"{found.right / found.of:.1%} ({low:.1%} to {high:.1%})",
-            agreement,
-            f"{found.p50_seconds * 1000:.2f} ms",
-            f"{found.p50_model_seconds * 1000:.2f} ms",
-            f"{found.images_per_second:,.0f}",
-        ))  # fmt: skip
-    return rows
 
 
 def _verdict(places: Places) -> str:

@@ -19,6 +19,17 @@ WARM_UP = 20
 SINGLES = 200  # single-image requests behind the median
 BATCHES = 120  # behind the images per second
 
+HEADS = (
+    "model", "parameters", "bytes", "accuracy (95 % interval)", "agrees with teacher", "p50 of one image",
+    "in the model", "images/s in batches",
+)  # fmt: skip
+MODELS = (
+    ("teacher", "teacher/1"),
+    ("student, alone", "student-alone/1"),
+    ("student, distilled", "student/1"),
+    ("student, self-trained", "student/2"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -47,7 +58,30 @@ def read_pictures(folder: Path) -> list[Picture]:
     return [Picture(path.read_bytes(), path.parent.name) for path in sorted(folder.glob("*/*.png"))]
 
 
-def measure(client: Client, model: str, teacher: str | None, pictures: Sequence[Picture], bundle: Path) -> Measured:
+def measured_rows(client: Client, repository: Path, pictures: Sequence[Picture]) -> list[tuple[str, ...]]:
+    """Under HEADS, a row for each of MODELS."""
+    from pupil_trust import wilson_interval
+
+    rows: list[tuple[str, ...]] = []
+    for title, model in MODELS:
+        teacher = None if model == "teacher/1" else "teacher/1"
+        found = _measure(client, model, teacher, pictures, repository / model)
+        low, high = wilson_interval(found.right, found.of)
+        agreement = "-" if found.agreed is None else f"{found.agreed / found.of:.1%}"
+        rows.append((
+            title,
+            f"{found.parameters:,}",
+            f"{found.bytes:,}",
+            f"{found.right / found.of:.1%} ({low:.1%} to {high:.1%})",
+            agreement,
+            f"{found.p50_seconds * 1000:.2f} ms",
+            f"{found.p50_model_seconds * 1000:.2f} ms",
+            f"{found.images_per_second:,.0f}",
+        ))  # fmt: skip
+    return rows
+
+
+def _measure(client: Client, model: str, teacher: str | None, pictures: Sequence[Picture], bundle: Path) -> Measured:
     """Accuracy, agreement and speed of one served model, with the size of its bundle."""
     batches = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
     with tqdm(total=2 * len(batches) + SINGLES + BATCHES, desc=model, unit=" requests") as bar:
