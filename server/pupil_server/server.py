@@ -28,6 +28,7 @@ from pupil_server.tokens import Tokens
 from pupil_server.tracing import tracing_to
 from pupil_server.workers.catching_up import loaded_elsewhere
 from pupil_server.workers.changes import control_front, none_meanwhile, on_every_worker
+from pupil_server.workers.listing import with_failures_elsewhere
 from pupil_server.workers.place import Place
 
 log = logging.getLogger("pupil.server")
@@ -67,7 +68,7 @@ class Server:
         self._control: GrpcFront | None = None
         if place:
             self._control = control_front(self._methods, settings, place)
-            self._methods = [on_every_worker(method, place) for method in self._methods]
+            self._methods = [on_every_worker(with_failures_elsewhere(each, place), place) for each in self._methods]
         self._front = choose_front(self._methods, self._dispatcher, settings, certificates)
         self.metrics.front_info.labels(self._front.name).set(1)
         if not certificates and not settings.unix and not is_loopback(settings.host):

@@ -131,6 +131,18 @@ def test_a_broken_bundle_is_refused_and_the_live_version_answers_on_everywhere(
     assert versions(channels, picture, name="student") == {1}
 
 
+def test_why_a_version_failed_every_worker_tells_though_only_one_has_tried_it(crew, channels, toolbox) -> None:
+    bundle = toolbox.write_bundle(crew.repository, "broken", 1, seed=1)
+    (bundle / "golden/0.png").write_bytes(b"changed")
+    with pytest.raises(grpc.RpcError):
+        models_pb2_grpc.ModelsStub(channels[0]).Load(models_pb2.LoadModelRequest(name="broken"), timeout=PATIENCE)
+    for channel in channels[:12]:
+        found = models_pb2_grpc.ModelsStub(channel).List(models_pb2.ListModelsRequest(), timeout=PATIENCE).models
+        (broken,) = (each for each in found if each.name == "broken")
+        assert broken.state == models_pb2.STATE_FAILED
+        assert "golden/0.png: changed since it was exported" in broken.reason
+
+
 def test_a_worker_that_cannot_do_its_part_is_named_with_its_reason(crew, channels, picture, toolbox) -> None:
     """Without its socket nobody finds it, as while it is being started."""
     toolbox.write_bundle(crew.repository, "half", 1, seed=1)
