@@ -4,10 +4,11 @@ isort:skip_file
 Classify, label and compare images.
 
 Statuses, for every call: INVALID_ARGUMENT (a bad image or value: which one, what was found, what is
-wanted), NOT_FOUND (no such model, version or alias: with the names that exist), FAILED_PRECONDITION (no
-certificate for the asked precision: with what it would take), RESOURCE_EXHAUSTED (a queue is full:
-`retry-after-ms` in the trailing metadata), DEADLINE_EXCEEDED (the work was not done), UNAVAILABLE
-(loading or draining), INTERNAL (an id; the server's log has the rest).
+wanted), NOT_FOUND (no such model, version or alias: with the names that exist), FAILED_PRECONDITION (not as
+things stand in the repository: no certificate for the asked precision, with what it would take; a student that
+names no teacher), RESOURCE_EXHAUSTED (a queue is full: `retry-after-ms` in the trailing metadata),
+DEADLINE_EXCEEDED (the work was not done), UNAVAILABLE (loading or draining), INTERNAL (an id; the server's log has
+the rest).
 """
 
 import abc
