@@ -4,11 +4,11 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import TypeVar, Unpack, overload
 
 from pupil_client import messages, model_messages
 from pupil_client.aio_caller import AsyncCaller
-from pupil_client.client import LOAD_SECONDS
+from pupil_client.client import LOAD_SECONDS, Classify, Compare
 from pupil_client.coalescing import Coalescer, Question
 from pupil_client.errors import PupilError
 from pupil_client.images import Image, Packer, RawImage, is_one, raw_image, raw_images
@@ -45,28 +45,10 @@ class AsyncClient(AsyncCaller):
         self._coalescer = Coalescer(self._classify) if coalesce else None
 
     @overload
-    async def classify(
-        self,
-        images: Image,
-        *,
-        model: str,
-        top_k: int = 5,
-        scores: bool = False,
-        cascade: Cascade | None = None,
-        timeout: float | None = None,
-    ) -> Prediction: ...
+    async def classify(self, images: Image, *, model: str, **how: Unpack[Classify]) -> Prediction: ...
 
     @overload
-    async def classify(
-        self,
-        images: Sequence[Image],
-        *,
-        model: str,
-        top_k: int = 5,
-        scores: bool = False,
-        cascade: Cascade | None = None,
-        timeout: float | None = None,
-    ) -> list[Prediction]: ...
+    async def classify(self, images: Sequence[Image], *, model: str, **how: Unpack[Classify]) -> list[Prediction]: ...
 
     async def classify(
         self,
@@ -147,28 +129,10 @@ class AsyncClient(AsyncCaller):
         return messages.certificate(messages.only_response([response async for response in responses]).certificate)
 
     @overload
-    async def compare(
-        self,
-        images: Image,
-        *,
-        student: str,
-        teacher: str | None = None,
-        top_k: int = 5,
-        scores: bool = False,
-        timeout: float | None = None,
-    ) -> Comparison: ...
+    async def compare(self, images: Image, *, student: str, **how: Unpack[Compare]) -> Comparison: ...
 
     @overload
-    async def compare(
-        self,
-        images: Sequence[Image],
-        *,
-        student: str,
-        teacher: str | None = None,
-        top_k: int = 5,
-        scores: bool = False,
-        timeout: float | None = None,
-    ) -> list[Comparison]: ...
+    async def compare(self, images: Sequence[Image], *, student: str, **how: Unpack[Compare]) -> list[Comparison]: ...
 
     async def compare(
         self,

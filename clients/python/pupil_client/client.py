@@ -1,7 +1,7 @@
 """The client for programs with threads; `AsyncClient` in `aio.py` is its other face."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from typing import TypedDict, Unpack, overload
 
 from pupil_client import messages, model_messages
 from pupil_client.caller import Caller
@@ -12,6 +12,24 @@ from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import models_pb2 as models_pb
 
 LOAD_SECONDS = 120.0  # reading, checking and warming a large model takes its time
+
+
+class Classify(TypedDict, total=False):
+    """What may be said of a `classify`, which tells what it means."""
+
+    top_k: int
+    scores: bool
+    cascade: Cascade | None
+    timeout: float | None
+
+
+class Compare(TypedDict, total=False):
+    """What may be said of a `compare`."""
+
+    teacher: str | None
+    top_k: int
+    scores: bool
+    timeout: float | None
 
 
 class Client(Caller):
@@ -29,28 +47,10 @@ class Client(Caller):
     """
 
     @overload
-    def classify(
-        self,
-        images: Image,
-        *,
-        model: str,
-        top_k: int = 5,
-        scores: bool = False,
-        cascade: Cascade | None = None,
-        timeout: float | None = None,
-    ) -> Prediction: ...
+    def classify(self, images: Image, *, model: str, **how: Unpack[Classify]) -> Prediction: ...
 
     @overload
-    def classify(
-        self,
-        images: Sequence[Image],
-        *,
-        model: str,
-        top_k: int = 5,
-        scores: bool = False,
-        cascade: Cascade | None = None,
-        timeout: float | None = None,
-    ) -> list[Prediction]: ...
+    def classify(self, images: Sequence[Image], *, model: str, **how: Unpack[Classify]) -> list[Prediction]: ...
 
     def classify(
         self,
@@ -141,28 +141,10 @@ class Client(Caller):
         return messages.certificate(messages.only_response(responses).certificate)
 
     @overload
-    def compare(
-        self,
-        images: Image,
-        *,
-        student: str,
-        teacher: str | None = None,
-        top_k: int = 5,
-        scores: bool = False,
-        timeout: float | None = None,
-    ) -> Comparison: ...
+    def compare(self, images: Image, *, student: str, **how: Unpack[Compare]) -> Comparison: ...
 
     @overload
-    def compare(
-        self,
-        images: Sequence[Image],
-        *,
-        student: str,
-        teacher: str | None = None,
-        top_k: int = 5,
-        scores: bool = False,
-        timeout: float | None = None,
-    ) -> list[Comparison]: ...
+    def compare(self, images: Sequence[Image], *, student: str, **how: Unpack[Compare]) -> list[Comparison]: ...
 
     def compare(
         self,
