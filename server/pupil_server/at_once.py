@@ -12,10 +12,10 @@ import numpy as np
 
 from pupil_proto.v1.inference_pb2 import ModelSpec
 from pupil_server.answers import Rows
-from pupil_server.decoding import whole_pixels
 from pupil_server.envelopes import Envelopes, Layout
 from pupil_server.errors import PupilError
 from pupil_server.model import LoadedModel
+from pupil_server.reading import whole_pixels
 from pupil_server.repository import Repository
 from pupil_server.work import Answer
 

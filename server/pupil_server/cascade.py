@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.call import Call
 from pupil_server.cascade_certificates import CascadeCertificates, cascade_message
-from pupil_server.decoding import count
 from pupil_server.errors import BadRequest, DeadlineExceeded, NoCertificate, NotFound, Overloaded, Unavailable
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
 from pupil_server.pairs import require_same_classes, teacher_of
+from pupil_server.reading import count
 from pupil_server.repository import Repository
 from pupil_server.work import Answer
 

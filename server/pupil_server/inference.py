@@ -12,10 +12,10 @@ from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.at_once import AnswerRows, Question
 from pupil_server.call import Call
 from pupil_server.cascade import CascadeHandler
-from pupil_server.decoding import count
 from pupil_server.errors import PupilError
 from pupil_server.metrics import Metrics
 from pupil_server.pairs import kl_divergence, require_same_classes, teacher_of
+from pupil_server.reading import count
 from pupil_server.repository import Repository
 from pupil_server.streams import in_order
 

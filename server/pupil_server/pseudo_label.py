@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.call import Call
 from pupil_server.certificates import calibration_message, certificate_message
-from pupil_server.decoding import count
 from pupil_server.errors import BadImage, BadRequest, NoCertificate, Overloaded
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
 from pupil_server.priority import Priority
+from pupil_server.reading import count
 from pupil_server.repository import Repository
 from pupil_server.streams import in_order
 from pupil_server.work import Answer

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from pupil_proto.oip.v2 import infer_pb2 as pb
 from pupil_server.bundle_facts import InputSize
-from pupil_server.decoding import whole_pixels
 from pupil_server.errors import BadRequest
 from pupil_server.oip.names import IMAGES
 from pupil_server.oip.parameters import refuse
+from pupil_server.reading import whole_pixels
 
 MOST_FILES = 16_384  # encoded images a request: their lengths are read one by one, on the event loop
 MOST_SIDES = 8
