@@ -42,17 +42,17 @@ class Method:
     def probe(self) -> bool:
         return self.scope is Scope.OPEN
 
+    @functools.cached_property
+    def ends(self) -> bool:
+        """Whether its calls end by themselves, so that a draining server waits for them."""
+        return self.server_stream is None
+
     def parse(self, request: bytes) -> Message:
         """Raises BadRequest for bytes that are no such message."""
         try:
             return self.request.FromString(request)
         except DecodeError:
             raise BadRequest(f"not a {self.request.DESCRIPTOR.full_name} message") from None
-
-    @functools.cached_property
-    def ends(self) -> bool:
-        """Whether its calls end by themselves, so that a draining server waits for them."""
-        return self.server_stream is None
 
 
 @dataclass

@@ -36,16 +36,16 @@ class OperationsServer:
 
             def do_GET(self) -> None:
                 if self.path == "/metrics":
-                    self.answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+                    self.send(200, generate_latest(registry), CONTENT_TYPE_LATEST)
                 elif self.path == "/livez":
                     self._probe(is_live())
                 elif self.path == "/readyz":
                     self._probe(is_ready())
                 else:
-                    self.answer(404, f"{known}\n".encode())
+                    self.send(404, f"{known}\n".encode())
 
             def _probe(self, wrong: str) -> None:
-                self.answer(503 if wrong else 200, f"{wrong or 'ok'}\n".encode())
+                self.send(503 if wrong else 200, f"{wrong or 'ok'}\n".encode())
 
         self._http = _listening(address, Handler)
         self.port = 0 if isinstance(address, Path) else int(self._http.server_address[1])

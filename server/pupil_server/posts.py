@@ -58,7 +58,7 @@ class PostHandler(BaseHTTPRequestHandler):
             return False
         return super().handle_expect_100()
 
-    def answer(
+    def send(
         self,
         status: int,
         body: bytes,
@@ -109,7 +109,7 @@ class PostHandler(BaseHTTPRequestHandler):
             pass
 
     def _reply(self, reply: Reply) -> None:
-        self.answer(reply.status, reply.body, "application/json", reply.headers)
+        self.send(reply.status, reply.body, "application/json", reply.headers)
 
     def _body(self) -> bytes:
         """Raises TimeoutError, on which the base class hangs up, for a body that takes too long to come."""

@@ -14,7 +14,7 @@ from pupil_server.nghttp2.binding import ENHANCE_YOUR_CALM, Block, ProtocolError
 from pupil_server.nghttp2.head import NOT_GRPC, Head
 from pupil_server.nghttp2.metadata import status_headers
 from pupil_server.nghttp2.server_call import RESPONSE, Refused, ServerCall
-from pupil_server.nghttp2.session import Headers, Session
+from pupil_server.nghttp2.session import Headers, Http2Session
 from pupil_server.nghttp2.single_call import SingleCall
 from pupil_server.nghttp2.stream_call import StreamCall
 from pupil_server.turn import Stage, this_turn
@@ -28,7 +28,7 @@ log = logging.getLogger("pupil.nghttp2")
 class Connection(asyncio.Protocol):
     """The door of its calls. What they answer within one turn of the loop leaves in one write."""
 
-    session: Session
+    session: Http2Session
 
     def __init__(self, front: "NgHttp2Front") -> None:
         self._front, self.dispatcher, self.limits, self.held = front, front.dispatcher, front.limits, front.held
@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
         if len(self._front.connections) >= self.limits.connections or (tls and tls.selected_alpn_protocol() != "h2"):
             self._transport.abort()
             return
-        self.session = Session(self.limits, self._front.options, self._open)
+        self.session = Http2Session(self.limits, self._front.options, self._open)
         self._front.connections.add(self)
         self._flush()
 

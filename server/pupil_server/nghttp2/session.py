@@ -56,7 +56,7 @@ class Stream(Protocol):
     def look(self, now: float) -> None: ...
 
 
-class Session:
+class Http2Session:
     """`open_stream(number, headers)` makes the stream of a request; headers are None where they were too large."""
 
     def __init__(self, limits: PeerLimits, options: Any, open_stream: Callable[[int, Headers | None], Stream]) -> None:
@@ -168,7 +168,7 @@ class Session:
 
 
 def _on_begin_headers(_: Any, frame: Any, handle: Any) -> int:
-    session: Session = from_handle(handle)
+    session: Http2Session = from_handle(handle)
     session._headers, session._header_bytes = [], 0
     return 0
 
@@ -176,7 +176,7 @@ def _on_begin_headers(_: Any, frame: Any, handle: Any) -> int:
 def _on_header(
     _: Any, frame: Any, name: Any, name_size: int, value: Any, value_size: int, flags: int, handle: Any
 ) -> int:
-    session: Session = from_handle(handle)
+    session: Http2Session = from_handle(handle)
     size = session._header_bytes = session._header_bytes + name_size + value_size + 32
     if size <= session._most_header_bytes:
         session._headers.extend((unpack(name, name_size), unpack(value, value_size)))
@@ -188,7 +188,7 @@ def _on_frame(_: Any, frame: Any, handle: Any) -> int:
     kind, ended = frame.type, frame.flags & END_STREAM
     if kind == DATA and not ended and frame.length:
         return 0  # most frames of large requests
-    session: Session = from_handle(handle)
+    session: Http2Session = from_handle(handle)
     number = frame.stream_id
     if kind == DATA:
         if not ended:
@@ -210,7 +210,7 @@ def _on_frame(_: Any, frame: Any, handle: Any) -> int:
 
 
 def _on_data(_: Any, flags: int, number: int, data: Any, size: int, handle: Any) -> int:
-    session: Session = from_handle(handle)
+    session: Http2Session = from_handle(handle)
     session._consumed += size
     stream = session.streams.get(number)
     if stream:
@@ -219,7 +219,7 @@ def _on_data(_: Any, flags: int, number: int, data: Any, size: int, handle: Any)
 
 
 def _on_close(_: Any, number: int, error: int, handle: Any) -> int:
-    session: Session = from_handle(handle)
+    session: Http2Session = from_handle(handle)
     session._unended.discard(number)
     stream = session.streams.pop(number, None)
     if stream:
@@ -228,7 +228,7 @@ def _on_close(_: Any, number: int, error: int, handle: Any) -> int:
 
 
 def _on_read(_: Any, number: int, buffer: Any, room: int, flags: Any, source: Any, handle: Any) -> int:
-    session: Session = from_handle(handle)
+    session: Http2Session = from_handle(handle)
     stream = session.streams[number]
     chunk, last = stream.take(room)
     memmove(buffer, chunk, len(chunk))

@@ -4,13 +4,8 @@ import http.client
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-
-class Answer(NamedTuple):
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
+from pupil_server.gateway import Reply
 
 
 def ask(
@@ -21,13 +16,13 @@ def ask(
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
-) -> Answer:
+) -> Reply:
     """One request and its answer. Raises OSError where nobody answers within `timeout` seconds."""
     connection = _Connection(worker, timeout)
     try:
         connection.request(method, target, body, dict(headers or {}))
         answer = connection.getresponse()
-        return Answer(answer.status, answer.read(), dict(answer.headers))
+        return Reply(answer.status, answer.read(), dict(answer.headers))
     except http.client.HTTPException as error:  # it ended in the middle
         raise OSError(f"not an answer: {error}") from error
     finally:

@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client import CollectorRegistry
 
+from pupil_server.gateway import Reply
 from pupil_server.metrics import SupervisorMetrics
-from pupil_server.workers.asking import Answer, ask
+from pupil_server.workers.asking import ask
 from pupil_server.workers.metrics import Life, MergedMetrics
 from pupil_server.workers.process import WorkerProcess
 
@@ -49,11 +50,11 @@ class Overview:
                 return f"{worker.place}: {answer.body.decode().strip()}"
         return ""
 
-    def _ask(self, path: str, workers: Sequence[WorkerProcess]) -> list[Answer | None]:
+    def _ask(self, path: str, workers: Sequence[WorkerProcess]) -> list[Reply | None]:
         return list(self._threads.map(lambda worker: _answer(worker, path), workers))
 
 
-def _answer(worker: WorkerProcess, path: str) -> Answer | None:
+def _answer(worker: WorkerProcess, path: str) -> Reply | None:
     try:
         return ask(worker.place.http, path, timeout=PATIENCE)
     except OSError:

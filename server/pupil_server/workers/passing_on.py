@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pupil_server.errors import Code
 from pupil_server.gateway import LONGEST, MOST_POSTS, SLACK, Reply, refusal
 from pupil_server.posts import BODY_SECONDS, PEER
-from pupil_server.workers.asking import Answer, ask
+from pupil_server.workers.asking import ask
 from pupil_server.workers.process import WorkerProcess
 
 PATIENCE = BODY_SECONDS + LONGEST + 2 * SLACK  # seconds; the worker ends by itself before
@@ -43,6 +43,6 @@ class PassingOn:
         return ready[first:] + ready[:first]
 
 
-def _reply(answer: Answer) -> Reply:
+def _reply(answer: Reply) -> Reply:
     kept = {name: value for name, value in answer.headers.items() if name in ("Retry-After", "X-Request-Id")}
-    return Reply(answer.status, answer.body, kept)
+    return answer._replace(headers=kept)
