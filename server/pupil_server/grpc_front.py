@@ -38,7 +38,7 @@ class GrpcFront:
         self._dispatcher = dispatcher
         self._certificates = certificates
         self._default_deadline = settings.default_deadline
-        self._unix = settings.unix
+        self._address = f"unix:{settings.unix}" if settings.unix else f"{settings.host}:{settings.port}"
         self._started = False
         self._server = grpc.aio.server(options=_options(settings))
         by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {}
@@ -47,9 +47,9 @@ class GrpcFront:
         for service, handlers in by_service.items():
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
-    async def start(self, host: str, port: int) -> int:
-        """Listens; returns the port, which is `port` unless that was 0. Raises OSError where it is taken."""
-        address = f"unix:{self._unix}" if self._unix else f"{host}:{port}"
+    async def start(self) -> int:
+        """Listens; returns the port. Raises OSError where it is taken."""
+        address = self._address
         try:
             if self._certificates:
                 bound = self._server.add_secure_port(address, _credentials(self._certificates))

@@ -99,8 +99,8 @@ class Server:
             async with none_meanwhile(self._place):
                 await self._load()
                 if self._control:
-                    await self._control.start("", 0)
-            self.port = await self._front.start(self.settings.host, self.settings.port)
+                    await self._control.start()
+            self.port = await self._front.start()
             if self.settings.watch:
                 self._tasks.append(asyncio.create_task(follow(self.repository, self.settings.watch)))
             self._tasks.append(asyncio.create_task(self._keep_saving()))

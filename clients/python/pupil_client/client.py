@@ -15,7 +15,7 @@ LOAD_SECONDS = 120.0  # reading, checking and warming a large model takes its ti
 
 
 class Classify(TypedDict, total=False):
-    """What may be said of a `classify`, which tells what it means."""
+    """The options of `classify`, which says what each means."""
 
     top_k: int
     scores: bool
@@ -24,7 +24,7 @@ class Classify(TypedDict, total=False):
 
 
 class Compare(TypedDict, total=False):
-    """What may be said of a `compare`."""
+    """The options of `compare`."""
 
     teacher: str | None
     top_k: int

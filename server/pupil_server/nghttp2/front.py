@@ -49,15 +49,16 @@ class NgHttp2Front:
         self.head = lru_cache(HEADS)(partial(read_head, methods=by_path, default_deadline=settings.default_deadline))
         self.connections: set[Connection] = set()
         self.last_read: Connection | None = None  # the one that something came from last
-        self._unix = settings.unix
+        self._address, self._unix = (settings.host, settings.port), settings.unix
         self._reuse_port = settings.workers > 1
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._looking: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()  # the last connection
 
-    async def start(self, host: str, port: int) -> int:
-        """Listens; returns the port, which is `port` unless that was 0. Raises OSError where it is taken."""
+    async def start(self) -> int:
+        """Listens; returns the port, 0 of a socket file. Raises OSError where it is taken."""
+        host, port = self._address
         loop, patience = asyncio.get_running_loop(), HANDSHAKE if self._tls else None
         try:
             if self._unix:

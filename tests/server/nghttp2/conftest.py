@@ -224,11 +224,11 @@ class Lean:
 async def lean(*, tls=None, unix: Path | None = None, deadline: float = 60.0, **limits) -> AsyncIterator[Lean]:
     """A front of the test's own, with these limits."""
     handlers, dispatcher = Handlers(), Dispatcher(Metrics(), max_calls=4096, stream_idle=60.0)
-    settings = ServerSettings(repository=Path("none"), unix=unix, default_deadline=deadline)
+    settings = ServerSettings(repository=Path("none"), port=0, unix=unix, default_deadline=deadline)
     limits.setdefault("look_every", 0.05)
     front = NgHttp2Front(handlers.methods(), dispatcher, settings, tls=tls, limits=PeerLimits(**limits))
     served = Lean(handlers, dispatcher, front)
-    served.port = await front.start("127.0.0.1", 0)
+    served.port = await front.start()
     try:
         yield served
         assert served.front.held.bytes >= 0
