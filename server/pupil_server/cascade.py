@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.call import Call
-from pupil_server.cascade_certificates import CascadeCertificates, cascade_message
+from pupil_server.cascade_certificates import CascadeCertificates
+from pupil_server.certificates import cascade_message
 from pupil_server.errors import BadRequest, DeadlineExceeded, NoCertificate, NotFound, Overloaded, Unavailable
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.cascade_evidence import CascadeEvidence, Evidence
 from pupil_server.errors import BadRequest, NoCertificate
-from pupil_server.goals import ASKED, GOALS
+from pupil_server.goals import ASKED
 from pupil_server.model import LoadedModel
 from pupil_trust.cascade import CascadeCertificate, Goal, cascade_certificate, losses_of
 from pupil_trust.certificates import NotCertifiable
@@ -52,21 +52,6 @@ class CascadeCertificates:
             del self._kept[next(iter(self._kept))]
         self._kept[asked] = certificate
         return certificate
-
-
-def cascade_message(certificate: CascadeCertificate) -> pb.CascadeCertificate:
-    return pb.CascadeCertificate(
-        goal=GOALS[certificate.goal],
-        limit=certificate.limit,
-        delta=certificate.delta,
-        threshold=certificate.threshold,
-        calibration=certificate.images,
-        lost=certificate.lost,
-        deferred=certificate.deferred,
-        p_value=certificate.p_value,
-        student=certificate.student,
-        teacher=certificate.teacher,
-    )
 
 
 def _certify(evidence: Evidence, asked: Asked) -> CascadeCertificate:

@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.goals import GOALS
 from pupil_trust import Calibration, Certificate
+from pupil_trust.cascade import CascadeCertificate
 
 MOST_TOLD = 65_536  # images of a calibration set whose answers travel
 
@@ -28,6 +30,21 @@ def certificate_message(certificate: Certificate) -> pb.Certificate:
         p_value=certificate.p_value,
         fingerprint=certificate.fingerprint,
         coverage=certificate.coverage,
+    )
+
+
+def cascade_message(certificate: CascadeCertificate) -> pb.CascadeCertificate:
+    return pb.CascadeCertificate(
+        goal=GOALS[certificate.goal],
+        limit=certificate.limit,
+        delta=certificate.delta,
+        threshold=certificate.threshold,
+        calibration=certificate.images,
+        lost=certificate.lost,
+        deferred=certificate.deferred,
+        p_value=certificate.p_value,
+        student=certificate.student,
+        teacher=certificate.teacher,
     )
 
 
