@@ -9,7 +9,7 @@ from pupil_server.errors import BundleError, NotFound, NotPossible
 
 
 class Aliases:
-    """The aliases of every model, each model's file read once, until `forget`."""
+    """The aliases of every model, each model's file read once, and again for `reread`."""
 
     def __init__(self, repository: Path) -> None:
         self._repository = repository
