@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pupil_training.data import load_split
+from pupil_training.data import Splits, load_split
 from pupil_training.data.cut import cut
 from pupil_training.errors import DataError
 from pupil_training.settings import DataSettings
@@ -24,7 +24,7 @@ def own_folder(bars_folder: Path, tmp_path: Path) -> Path:
 
 def test_a_cut_takes_its_share_of_every_class_and_no_image_twice() -> None:
     labels = [0] * 50 + [1] * 10
-    parts = cut(labels, {"validation": 0.2, "pool": 0.5}, seed=3)
+    parts = cut(labels, "ab", {"validation": 0.2, "pool": 0.5}, seed=3)
     together = np.concatenate(list(parts.values()))
     assert sorted(together.tolist()) == list(range(60))
     counts = {name: np.bincount(np.array(labels)[chosen]).tolist() for name, chosen in parts.items()}
@@ -33,13 +33,13 @@ def test_a_cut_takes_its_share_of_every_class_and_no_image_twice() -> None:
 
 def test_a_cut_is_decided_by_its_seed() -> None:
     labels = [0, 1] * 20
-    first, again, other = (cut(labels, {"validation": 0.5}, seed)["validation"].tolist() for seed in (1, 1, 2))
+    first, again, other = (cut(labels, "ab", {"validation": 0.5}, seed)["validation"].tolist() for seed in (1, 1, 2))
     assert first == again != other
 
 
 def test_a_share_that_is_too_small_for_a_class_is_refused() -> None:
-    with pytest.raises(DataError, match=r"a class of 3 images has none for a validation share of 0\.1"):
-        cut([0] * 3, {"validation": 0.1}, seed=0)
+    with pytest.raises(DataError, match=r"class 'cat' has 3 images, too few for one in validation at data\.validation"):
+        cut([0] * 9 + [1] * 3, ["dog", "cat"], {"validation": 0.1}, seed=0)
 
 
 def test_the_splits_of_class_folders_share_no_picture(bars_folder: Path) -> None:
@@ -107,6 +107,35 @@ def test_an_unreadable_image_is_named_and_counted_or_skipped_if_asked(own_folder
     assert len(images) == 29
     assert [str(broken) in skipped for skipped in images.skipped] == [True]
     assert images.encoded(10) == (own_folder / "test" / "level" / "1.png").read_bytes()
+
+
+def test_hidden_files_are_no_images(own_folder: Path) -> None:
+    level = own_folder / "test" / "level"
+    (level / "._0.png").write_bytes(b"a Mac's notes about 0.png")
+    (level / ".ipynb_checkpoints").mkdir()
+    shutil.copy(level / "0.png", level / ".ipynb_checkpoints" / "0-checkpoint.png")
+    assert len(load_split(settings(own_folder), "test")) == 30
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path,label\npool/00.png,cross\n", "has no column 'image'; its columns are path, label"),
+        ("image,label\npool/00.png,slanted\n", "pool/00.png is labelled 'slanted', which is no class of train"),
+    ],
+)
+def test_a_table_of_true_labels_that_does_not_fit_is_refused(own_folder: Path, content: str, message: str) -> None:
+    (own_folder / "pool_labels.csv").write_text(content)
+    with pytest.raises(DataError, match=f"pool_labels.csv: {message}"):
+        Splits(settings(own_folder)).hidden_labels()
+
+
+def test_a_spreadsheets_table_of_true_labels_is_read(own_folder: Path) -> None:
+    rows = ["image,label", *(f"pool/{i:02}.png,{name}" for i, name in enumerate(["level", "cross", "upright"] * 4))]
+    (own_folder / "pool_labels.csv").write_text("\r\n".join(rows), encoding="utf-8-sig")
+    hidden = Splits(settings(own_folder)).hidden_labels()
+    assert hidden is not None
+    assert hidden.tolist() == [1, 0, 2] * 4
 
 
 def test_mnist_comes_from_its_idx_files(tiny_mnist: Path) -> None:

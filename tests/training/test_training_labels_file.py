@@ -88,6 +88,12 @@ def test_paths_may_be_relative_to_the_labels_file(rows: list[Row], bars_folder: 
     assert torch.equal(load(write(tmp_path, relative)).images, load(write(bars_folder, rows)).images)
 
 
+def test_a_labels_file_may_come_from_a_spreadsheet(rows: list[Row], tmp_path: Path) -> None:
+    file = write(tmp_path, rows, "csv")
+    file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert load(file).targets.tolist() == [0, 1] * 4
+
+
 def spoilt(rows: list[Row], number: int, **values: Any) -> list[Row]:
     return [{**row, **values} if i == number else row for i, row in enumerate(rows)]
 
@@ -100,6 +106,8 @@ def spoilt(rows: list[Row], number: int, **values: Any) -> list[Row]:
         (0, {"classes": None}, "its first row names no classes"),
         (1, {"sha256": "00"}, "changed since it was labelled"),
         (1, {"image": "nowhere.png"}, r"its image nowhere\.png is neither beside the file nor"),
+        (1, {"sha256": None}, "has no sha256, so nobody knows whether it is what was labelled"),
+        (1, {"confidence": "high"}, "has the confidence 'high', which is no number"),
         (1, {"label": "slanted"}, "is labelled 'slanted', which is not one of its classes"),
     ],
 )
@@ -110,9 +118,12 @@ def test_a_labels_file_that_does_not_fit_is_refused(
         load(write(tmp_path, spoilt(rows, number, **values)))
 
 
-def test_soft_labels_need_scores(rows: list[Row], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "scores", [None, [0.5, 0.5], [1, 1, 1], [-1, 1, 1], [float("nan"), 0.5, 0.5], ["a", "b", "c"], [[1], [], []], 1]
+)
+def test_soft_labels_need_scores(rows: list[Row], tmp_path: Path, scores: Any) -> None:
     with pytest.raises(DataError, match="has no scores over the 3 classes"):
-        load(write(tmp_path, spoilt(rows, 1, scores=None)), "soft")
+        load(write(tmp_path, spoilt(rows, 1, scores=scores)), "soft")
 
 
 def test_a_file_with_nothing_accepted_teaches_nothing(rows: list[Row], tmp_path: Path) -> None:
@@ -121,9 +132,10 @@ def test_a_file_with_nothing_accepted_teaches_nothing(rows: list[Row], tmp_path:
 
 
 def test_what_is_no_labels_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "labels.jsonl").write_text("image,label\n")
-    with pytest.raises(DataError, match="not a labels file"):
-        load(tmp_path / "labels.jsonl")
+    for content in ("image,label\n", "3\n"):
+        (tmp_path / "labels.jsonl").write_text(content)
+        with pytest.raises(DataError, match="not a labels file"):
+            load(tmp_path / "labels.jsonl")
     with pytest.raises(DataError, match="no such labels file"):
         load(tmp_path / "other.jsonl")
 

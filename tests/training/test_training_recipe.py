@@ -27,6 +27,16 @@ def test_overrides_go_by_dots_and_may_be_bare_words(tmp_path: Path) -> None:
     assert (recipe.augment.flip, recipe.seed) == (True, 3)
 
 
+def test_yes_and_no_may_be_written_as_in_python(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, ""), ["augment.flip=True", "compile=False"])
+    assert (recipe.augment.flip, recipe.compile) == (True, False)
+
+
+def test_a_recipe_may_begin_with_the_mark_of_an_editor(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("steps = 7", encoding="utf-8-sig")
+    assert load_recipe(tmp_path / "recipe.toml").steps == 7
+
+
 def test_a_recipe_survives_the_way_through_json() -> None:
     recipe = parse_recipe({"distill": {"teacher": "runs/t"}, "model": {"widths": [4, 8]}}, "here")
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
@@ -55,6 +65,15 @@ def test_a_recipe_survives_the_way_through_json() -> None:
         ("[augment]\ntrivial = true\nrandaugment = 2", "randaugment and trivial are both on; choose one"),
         ("[augment]\nmixup = 0.2\ncutmix = 1", "mixup and cutmix are both on; choose one"),
         ("[augment]\nperspective = 0.7", "augment.perspective: input should be less than or equal to 0.6, found 0.7"),
+        ("seed = -1", "seed: input should be greater than or equal to 0, found -1"),
+        ("[data]\nsplit_seed = -1", "data.split_seed: input should be greater than or equal to 0, found -1"),
+        ("[data]\nonly = ['cat']", "data.only keeps two classes or more, each named once, found cat"),
+        (
+            "[data]\nonly = ['cat', 'dog', 'cat']",
+            "data.only keeps two classes or more, each named once, found cat, dog, cat",
+        ),
+        ("[pool]\nrise = [0.5, 0.2]", "pool.rise begins at 0.5 of the steps, after its end at 0.2"),
+        ("[distill]\nteacher = 5", "distill.teacher.0: input should be a valid string, found 5"),
         ("steps = 0", "steps: input should be greater than or equal to 1, found 0"),
     ],
 )

@@ -18,6 +18,7 @@ from pupil_training.settings import (
     ModelSettings,
     OptimSettings,
     PoolSettings,
+    Seed,
     SelfTrainSettings,
     Settings,
     Share,
@@ -29,7 +30,7 @@ class Recipe(Settings):
     """Every setting of one run."""
 
     name: str = "run"
-    seed: int = 0
+    seed: Seed = 0
     steps: Count = 1000
     batch_size: Count = 64
     accumulate: Count = 1  # parts that a batch is cut into, one after the other, where it does not fit at once
@@ -108,7 +109,7 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = find_recipe(recipe)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark first
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not TOML ({error})") from None
     values.setdefault("name", path.stem)
@@ -167,7 +168,7 @@ def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text  # a bare word or path
+        return text == "True" if text in ("True", "False") else text  # as in Python, or a bare word or path
 
 
 def _explain(error: ValidationError) -> str:

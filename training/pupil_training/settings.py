@@ -11,12 +11,13 @@ Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # numpy takes none below 0, torch none above
 Padding = Literal["edge", "reflect"]
 STRONGEST = 30  # the last of the magnitudes of RandAugment and TrivialAugment
 
 
 def _one_or_several(value: Any) -> Any:
-    several = [value] if isinstance(value, (str, Path)) else value
+    several = value if isinstance(value, (list, tuple)) else [value]
     return tuple(str(each) if isinstance(each, Path) else each for each in several)
 
 
@@ -78,7 +79,7 @@ class DataSettings(Settings):
     validation: Share = 0.1  # shares of the labelled images of `train`, cut out where a split has no folder of its own
     calibration: Share = 0.1
     pool: Share = 0.0
-    split_seed: int = 0  # apart from the run's seed, so that teacher and student share their splits
+    split_seed: Seed = 0  # apart from the run's seed, so that teacher and student share their splits
     groups: Annotated[str, AfterValidator(_regular_expression)] = ""  # over the path; one key, one split
     splits: Path | None = None  # another run's splits.json, whose splits are taken as they are
     overlap: Literal["refuse", "drop", "allow"] = "refuse"  # one image in training and where the model is judged
@@ -94,6 +95,8 @@ class DataSettings(Settings):
             raise ValueError("labels makes a pool of the rest of train, so pool has no place beside it")
         if self.pool_root is not None and (self.labels is not None or self.pool > 0):
             raise ValueError("data.pool_root is the whole pool, so data.labels and data.pool have no place beside it")
+        if self.only and (len(self.only) < 2 or len(set(self.only)) < len(self.only)):
+            raise ValueError(f"data.only keeps two classes or more, each named once, found {', '.join(self.only)}")
         return self
 
     @model_validator(mode="after")
@@ -287,3 +290,9 @@ class PoolSettings(Settings):
     # fixmatch: what the student sees of the pool; in the paper, after flip and shift, randaugment = 2 at magnitude =
     # "random" and a cutout of half the side
     strong: AugmentSettings = AugmentSettings()
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.rise[0] > self.rise[1]:
+            raise ValueError(f"pool.rise begins at {self.rise[0]} of the steps, after its end at {self.rise[1]}")
+        return self

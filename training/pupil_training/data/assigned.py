@@ -1,13 +1,12 @@
 """Which images of a source belong to which split: those that it brings itself, and those cut out of `train`."""
 
-import csv
-
 import numpy as np
 from numpy.typing import NDArray
 
 from pupil_training.data.cut import cut, cut_groups, label_some
 from pupil_training.data.folders import pictures_below
 from pupil_training.data.source import SPLITS, Listing, Source, all_of
+from pupil_training.data.table import csv_rows
 from pupil_training.errors import DataError
 from pupil_training.settings import DataSettings
 
@@ -57,9 +56,13 @@ class Assigned:
         table = self._data.root / "pool_labels.csv"
         if not table.is_file():
             return {}
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = [(row["image"], row["label"]) for row in csv.DictReader(file)]
-        return {str(self._data.root / image): self.classes.index(label) for image, label in rows}
+        place = {name: place for place, name in enumerate(self.classes)}
+        hidden = {}
+        for row in csv_rows(table, "image", "label"):
+            if row["label"] not in place:
+                raise DataError(f"{table}: {row['image']} is labelled '{row['label']}', which is no class of train")
+            hidden[str(self._data.root / row["image"])] = place[row["label"]]
+        return hidden
 
     def everything(self, *, labelled: bool) -> Listing:
         """All that the source brings, whatever split it is in, with the pool or without."""
@@ -104,7 +107,7 @@ class Assigned:
 
     def _parted(self, train: Listing) -> dict[str, NDArray[np.int64]]:
         if train.groups is None:
-            return cut(train.labels, self._shares(), self._data.split_seed)
+            return cut(train.labels, self.classes, self._shares(), self._data.split_seed)
         return cut_groups(train.labels, train.groups, self._shares(), self._data.split_seed)
 
     def _label_some(self, train: Listing, count: int) -> tuple[Listing, Listing]:

@@ -8,11 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 from pupil_training.errors import DataError
 
 
-def cut(labels: ArrayLike, shares: Mapping[str, float], seed: int) -> dict[str, NDArray[np.int64]]:
+def cut(
+    labels: ArrayLike, classes: Sequence[str], shares: Mapping[str, float], seed: int
+) -> dict[str, NDArray[np.int64]]:
     """Disjoint indices for each name in `shares`, and the rest as "train"; each ascending.
 
-    Every class gives round(share × its images) to each split. Raises DataError where that leaves a class
-    without an image in a split that was asked for.
+    Labels are places in `classes`. Every class gives round(share × its images) to each split. Raises DataError where
+    that leaves a class without an image in a split that was asked for.
     """
     numbers = np.asarray(labels, dtype=np.int64)
     random = np.random.default_rng(seed)
@@ -23,7 +25,10 @@ def cut(labels: ArrayLike, shares: Mapping[str, float], seed: int) -> dict[str, 
         for name, share in shares.items():
             count = round(share * whole)
             if share > 0 and count == 0:
-                raise DataError(f"a class of {whole} images has none for a {name} share of {share}")
+                raise DataError(
+                    f"class '{classes[label]}' has {whole} images, too few for one in {name} at data.{name} = {share}: "
+                    "add some, raise the share, or leave the class out with data.only"
+                )
             parts[name].append(mine[:count])
             mine = mine[count:]
         if len(mine) == 0:

@@ -75,8 +75,11 @@ def images_below(folder: Path) -> list[str]:
 
 
 def _images(folder: str) -> Iterator[str]:
+    """Hidden files and folders are none of the user's: a Mac's `._1.jpg`, a notebook's copies of images."""
     with os.scandir(folder) as entries:  # it knows what is a folder, which Path.rglob asks the disk about
         for entry in entries:
+            if entry.name.startswith("."):
+                continue
             if entry.is_dir(follow_symlinks=False):
                 yield from _images(entry.path)
             elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():

@@ -1,18 +1,18 @@
 """Pseudo-labels: the accepted rows of a labels file (docs/files.md), as pictures and targets."""
 
-import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pupil_training.data.overlap import Marked
 from pupil_training.data.pictures import FilePicture, Picture
-from pupil_training.data.table import parquet_rows
+from pupil_training.data.table import csv_rows, parquet_rows
 from pupil_training.errors import DataError
 from pupil_training.settings import LabelsSettings
 
@@ -62,9 +62,9 @@ def read_pseudo_labels(labels: LabelsSettings, classes: tuple[str, ...], pool: M
     target = _soft if labels.kind == "soft" else _hard
     return PseudoLabels(
         [pool.get(str(row.get("sha256"))) or _at_path(file, row) for row in accepted],
-        [str(row.get("sha256")) for row in accepted],
+        [_digest(file, row) for row in accepted],
         torch.tensor([target(file, row, classes) for row in accepted]),
-        torch.tensor([float(row.get("confidence") or 0) for row in accepted]),
+        torch.tensor([_confidence(file, row) for row in accepted]),
         torch.ones(len(accepted), dtype=torch.int64),
     )
 
@@ -76,14 +76,21 @@ def read_rows(file: Path) -> Iterator[Row]:
     if file.suffix.lower() == ".parquet":
         yield from parquet_rows(file, choose=list)
         return
-    with file.open(newline="", encoding="utf-8") as lines:
-        try:
-            if file.suffix.lower() == ".csv":
-                yield from (_from_csv(row) for row in csv.DictReader(lines))
-            else:
-                yield from (json.loads(line) for line in lines if line.strip())
-        except (ValueError, csv.Error) as error:
-            raise DataError(f"{file}: not a labels file ({error})") from None
+    try:
+        if file.suffix.lower() == ".csv":
+            yield from map(_from_csv, csv_rows(file, "image"))
+        else:
+            with file.open(encoding="utf-8") as lines:
+                yield from (_from_json(line) for line in lines if line.strip())
+    except ValueError as error:
+        raise DataError(f"{file}: not a labels file ({error})") from None
+
+
+def _from_json(line: str) -> Row:
+    row = json.loads(line)
+    if not isinstance(row, dict):
+        raise ValueError(f"a line holds {line.strip()[:20]}, no object")
+    return row
 
 
 def _from_csv(row: dict[str, str]) -> Row:
@@ -114,6 +121,20 @@ def _at_path(file: Path, row: Row) -> FilePicture:
     return FilePicture(str(path))
 
 
+def _digest(file: Path, row: Row) -> str:
+    if not row.get("sha256"):
+        raise DataError(f"{file}: {row.get('image')} has no sha256, so nobody knows whether it is what was labelled")
+    return str(row["sha256"])
+
+
+def _confidence(file: Path, row: Row) -> float:
+    try:
+        return float(row.get("confidence") or 0)
+    except (TypeError, ValueError):
+        found = row["confidence"]
+        raise DataError(f"{file}: {row.get('image')} has the confidence {found!r}, which is no number") from None
+
+
 def _hard(file: Path, row: Row, classes: tuple[str, ...]) -> int:
     if row.get("label") not in classes:
         raise DataError(f"{file}: {row.get('image')} is labelled {row.get('label')!r}, which is not one of its classes")
@@ -121,9 +142,13 @@ def _hard(file: Path, row: Row, classes: tuple[str, ...]) -> int:
 
 
 def _soft(file: Path, row: Row, classes: tuple[str, ...]) -> list[float]:
-    scores = row.get("scores")
-    if not isinstance(scores, list) or len(scores) != len(classes) or abs(sum(scores) - 1) > 0.01:
+    try:
+        scores = np.asarray(row.get("scores"), dtype=np.float64)
+    except (TypeError, ValueError):  # words, or rows of unequal length
+        scores = np.zeros(0)
+    if scores.shape != (len(classes),) or not (scores >= 0).all() or abs(scores.sum() - 1) > 0.01:
         raise DataError(
             f"{file}: {row.get('image')} has no scores over the {len(classes)} classes; label with --scores"
         )
-    return [float(score) for score in scores]
+    found: list[float] = scores.tolist()
+    return found

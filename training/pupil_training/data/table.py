@@ -1,7 +1,7 @@
 """A table of images: CSV or Parquet with the columns path, label, and if need be split and group."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,17 +87,18 @@ def read_table(file: Path) -> Iterator[Row]:
     """The rows. Raises DataError: no such file, not a table, no column `path`."""
     if not file.is_file():
         raise DataError(f"{file}: no such table")
-    rows = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file)
+    rows = _parquet(file) if file.suffix.lower() == ".parquet" else csv_rows(file, "path")
     for number, cells in enumerate(rows, start=1):
         texts = {name: "" if (cell := cells.get(name)) is None else str(cell).strip() for name in COLUMNS}
         yield Row(number, **texts)
 
 
-def _csv(file: Path) -> Iterator[dict[str, Any]]:
+def csv_rows(file: Path, *needed: str) -> Iterator[dict[str, Any]]:
+    """The rows of a CSV file that has the needed columns. Raises DataError."""
     with file.open(newline="", encoding="utf-8-sig") as lines:  # with the mark that spreadsheets put first, or without
         try:
             table = csv.DictReader(lines)
-            _check_columns(file, table.fieldnames or ())
+            _check_columns(file, table.fieldnames or (), needed)
             yield from table
         except (UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{file}: not a CSV table in UTF-8 ({error})") from None
@@ -120,12 +121,12 @@ def parquet_rows(file: Path, choose: Callable[[list[str]], list[str]]) -> Iterat
 
 def _parquet(file: Path) -> Iterator[dict[str, Any]]:
     def choose(names: list[str]) -> list[str]:
-        _check_columns(file, names)
+        _check_columns(file, names, ["path"])
         return [name for name in COLUMNS if name in names]
 
     return parquet_rows(file, choose)
 
 
-def _check_columns(file: Path, names: Any) -> None:
-    if "path" not in names:
-        raise DataError(f"{file}: has no column 'path'; its columns are {', '.join(names) or 'none'}")
+def _check_columns(file: Path, names: Sequence[str], needed: Sequence[str]) -> None:
+    if missing := [name for name in needed if name not in names]:
+        raise DataError(f"{file}: has no column '{missing[0]}'; its columns are {', '.join(names) or 'none'}")
