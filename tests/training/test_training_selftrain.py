@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +80,42 @@ def test_rounds_begin_with_a_run_that_was_trained_before(pool_of_train: MakeReci
     assert tmp_path / "rounds" / first["run"] == teacher.folder
     assert first["validation_accuracy"] == teacher.result["metrics"]["validation_accuracy"]
     assert student["run"] == "round-1/student"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "message"),
+    [
+        ({"only": ("upright", "cross", "level")}, "the same classes as .*, in another order"),
+        (
+            {"height": 32, "width": 32},
+            r"trained with data\.height = 32, data\.width = 32, data\.shortest_side = 32;",
+        ),
+        ({"split_seed": 7}, "was validated on other images, so no student can be compared with it"),
+    ],
+)
+def test_a_first_teacher_that_does_not_fit_is_refused(
+    pool_of_train: MakeRecipe, tmp_path: Path, theirs: dict[str, Any], message: str
+) -> None:
+    settings = pool_of_train(steps=1, selftrain={"guarantee": "none", "teacher": tmp_path / "teacher"})
+    data = settings.data.model_copy(update=theirs)
+    train(settings.model_copy(update={"data": data}), tmp_path / "teacher")
+    with pytest.raises(RunError, match=message):
+        self_train(settings, tmp_path / "rounds", say=len)
+
+
+def test_rounds_go_on_with_the_settings_that_they_began_with(pool_of_train: MakeRecipe, tmp_path: Path) -> None:
+    how = {"rounds": 1, "guarantee": "none"}
+    self_train(pool_of_train(steps=2, selftrain=how), tmp_path, say=len)
+    with pytest.raises(RunError, match=r"round-0: cannot resume with other settings: selftrain\.rounds=2 \(it was 1\)"):
+        self_train(pool_of_train(steps=2, selftrain={**how, "rounds": 2}), tmp_path, resume=True, say=len)
+
+
+def test_rounds_are_the_work_of_one_process(
+    pool_of_train: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(RecipeError, match="start the command without torchrun"):
+        self_train(pool_of_train(), tmp_path, say=len)
 
 
 def test_a_round_whose_promise_cannot_be_certified_is_refused_with_what_it_would_take(

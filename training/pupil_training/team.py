@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pupil_training.errors import RecipeError
+
 Value = TypeVar("Value")
+TORCHRUN = "TORCHELASTIC_RUN_ID"  # it sets this variable
 PATIENCE = timedelta(minutes=30)  # for a process that does not come
 
 
@@ -48,10 +51,16 @@ class Team:
         return value.item() / self.processes
 
 
+def require_one_process(what: str) -> None:
+    """Raises RecipeError where `torchrun` started us, perhaps among others."""
+    if TORCHRUN in os.environ:
+        raise RecipeError(f"{what} are the work of one process: start the command without torchrun")
+
+
 @contextmanager
 def joined(device: str) -> Iterator[Team]:
     """The team that `torchrun` made us part of; else a team of one. nccl between GPUs, gloo between CPUs."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if TORCHRUN not in os.environ:
         yield Team()
         return
     cuda = device != "cpu" and torch.cuda.is_available()

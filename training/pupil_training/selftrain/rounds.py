@@ -5,13 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pupil_training.data import Splits
 from pupil_training.errors import RunError
 from pupil_training.files import write_json
 from pupil_training.loop import train
+from pupil_training.preprocess import Preprocess
 from pupil_training.recipe import Recipe
-from pupil_training.runs import Run, load_run
+from pupil_training.run_folder import require_same_settings
+from pupil_training.runs import Run, differing_classes, load_run
 from pupil_training.selftrain.acceptance import Refused
 from pupil_training.selftrain.labelling import label_pool, true_labels, write_labels
+from pupil_training.team import require_one_process
 
 Say = Callable[[str], None]
 
@@ -23,6 +27,7 @@ def self_train(recipe: Recipe, folder: Path, *, resume: bool = False, force: boo
     learns from both, with noise, and labels the pool in the next round if it is no worse on the validation split.
     A round that would not help is refused, and ends them. Raises TrainingError as `train` does.
     """
+    require_one_process("rounds of self-training")
     if (folder / "rounds.json").exists() and not (resume or force):
         raise RunError(f"{folder}: holds rounds of self-training; choose another --out, --resume, or --force")
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,15 +59,33 @@ def self_train(recipe: Recipe, folder: Path, *, resume: bool = False, force: boo
 def _first_teacher(recipe: Recipe, folder: Path, *, resume: bool, force: bool) -> Run:
     how = recipe.selftrain
     if how.teacher is not None:
-        return load_run(how.teacher)
+        return _fitting(load_run(how.teacher), recipe)
     alone = recipe.model_copy(update={"name": f"{recipe.name}_round_0", "steps": how.teacher_steps or recipe.steps})
     return _trained(alone, folder / "round-0", resume=resume, force=force)
+
+
+def _fitting(teacher: Run, recipe: Recipe) -> Run:
+    """The teacher, or RunError where its labels or its validation accuracy would be about something else."""
+    splits = Splits(recipe.data)
+    if teacher.classes != splits.classes:
+        raise RunError(f"the data have {differing_classes(splits.classes, teacher.classes, teacher.folder)}")
+    ours, theirs = (vars(Preprocess.of(each.data)) for each in (recipe, teacher.recipe))
+    if differ := [f"data.{name} = {theirs[name]}" for name, value in ours.items() if value != theirs[name]]:
+        raise RunError(f"{teacher.folder}: was trained with {', '.join(differ)}; give the recipe the same")
+    if teacher.result["data"]["validation"] != splits.open("validation").sha256:
+        raise RunError(
+            f"{teacher.folder}: was validated on other images, so no student can be compared with it; give both the "
+            f"same by data.splits = '{teacher.folder / 'splits.json'}'"
+        )
+    return teacher
 
 
 def _trained(recipe: Recipe, folder: Path, *, resume: bool, force: bool) -> Run:
     """The run in the folder: read if it is finished, gone on with if it was interrupted."""
     if resume and (folder / "result.json").exists():
-        return load_run(folder)
+        run = load_run(folder)
+        require_same_settings(recipe, run.recipe, folder)
+        return run
     return train(recipe, folder, resume=resume, force=force)
 
 
