@@ -1,6 +1,6 @@
 """The state of a run between two steps: tensors and plain values, written whole, read without running code."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Checkpoint:
     own: dict[str, Tensor]  # what the objective trains beside it
     optimizer: dict[str, Any]
     scaler: dict[str, Any]  # of losses in fp16
+    origin: dict[str, str] = field(default_factory=dict)  # SHA-256 of all that taught it so far; empty in older ones
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

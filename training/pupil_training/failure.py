@@ -56,6 +56,15 @@ def write_failure(
     )
 
 
+def check_answers(logits: Tensor, step: int) -> None:
+    """Raises FloatingPointError for answers that are no numbers, before the weights after this step are kept."""
+    if not logits.isfinite().all():
+        raise FloatingPointError(
+            f"after step {step} the model's answers are no numbers any more: lower optim.learning_rate, or set "
+            "optim.clip; what was saved before stays"
+        )
+
+
 def replay(path: Path) -> Diagnosis:
     """Passes the batch through the net once more, as it was in training, and watches every layer."""
     from pupil_training.augment import views_of

@@ -20,6 +20,7 @@ class Learner:
     ema: Ema | None
     optimizer: Optimizer
     scaler: GradScaler
+    origin: dict[str, str]  # SHA-256 of what it learns from, by name
 
     @property
     def result(self) -> Classifier:
@@ -36,6 +37,7 @@ class Learner:
             own=self.objective.own.state_dict(),
             optimizer=self.optimizer.state_dict(),
             scaler=self.scaler.state_dict(),
+            origin=self.origin,
         )
 
     def restore(self, before: Checkpoint) -> None:

@@ -14,7 +14,7 @@ from pupil_training.data.training import gather
 from pupil_training.devices import autocast, compiled, pick_device, usable_cores
 from pupil_training.ema import Ema
 from pupil_training.evaluate import logits_of, shares
-from pupil_training.failure import write_failure
+from pupil_training.failure import check_answers, write_failure
 from pupil_training.fit import fit
 from pupil_training.learner import Learner
 from pupil_training.log import RunLog
@@ -23,7 +23,7 @@ from pupil_training.models.knn import KNN
 from pupil_training.objectives import Lesson, build_objective
 from pupil_training.optim import build_optimizer, learning_rate, set_rate
 from pupil_training.recipe import Recipe
-from pupil_training.run_folder import finish, open_run
+from pupil_training.run_folder import finish, open_run, origin, require_same_origin
 from pupil_training.runs import Run, load_run
 from pupil_training.seeds import seed_everything, seed_step
 from pupil_training.student import new_student
@@ -64,13 +64,15 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
     answers = kept_answers(recipe, folder, data, teachers, team, device)
     objective = build_objective(recipe, data, student, teachers, answers, ema, cut, device)
     optimizer = build_optimizer([*rates(student, recipe), (objective.own, 1.0)], recipe.optim)
-    learner = Learner(student, objective, ema, optimizer, GradScaler(device.type, enabled=recipe.amp == "fp16"))
+    scaler = GradScaler(device.type, enabled=recipe.amp == "fp16")
+    learner = Learner(student, objective, ema, optimizer, scaler, origin(data, teachers))
     thaw = Thaw(student, recipe.transfer)
     feed = data.feed(recipe, cut, device)
     theirs = logits_on(data.validation.images, teachers, device) if team.leads else None
 
     before = open_run(recipe, data.written, folder, team, resume=resume, force=force)  # now that nothing is missing
     if before:
+        require_same_origin(learner.origin, before.origin, folder)
         learner.restore(before)
         started -= before.seconds
 
@@ -111,6 +113,7 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
                 )
             if evaluating and team.leads:
                 logits = logits_of(learner.result, data.validation.images)
+                check_answers(logits, step)
                 log.write(step, **shares(logits, data.validation_labels, theirs))
                 checkpoint.save(folder / "checkpoint.pt", learner.state(step, time.monotonic() - started))
     if not team.leads:

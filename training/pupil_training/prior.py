@@ -12,5 +12,6 @@ from pupil_trust import prior_shift
 def match_prior(model: Classifier, pool: Images, labels: Tensor) -> None:
     """Sets `model.shift` by the unlabelled pool (N, H, W, C); the known shares are those among `labels` (M,)."""
     prior = torch.bincount(labels, minlength=len(model.classes)).double() / len(labels)
-    logits = logits_of(model, pool) - model.shift.cpu()
+    model.shift.zero_()  # a run that was killed after this and is finished once more has one already
+    logits = logits_of(model, pool)
     model.shift.copy_(torch.from_numpy(prior_shift(logits.double().numpy(), prior.numpy())))

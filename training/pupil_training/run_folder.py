@@ -23,12 +23,12 @@ from pupil_training.preprocess import Preprocess
 from pupil_training.prior import match_prior
 from pupil_training.recipe import Recipe
 from pupil_training.runs import Run, load_recipe_json
-from pupil_training.teachers import Teacher, together
+from pupil_training.teachers import Teacher, fingerprint, together
 from pupil_training.team import Team
 from pupil_trust import fit_temperature
 
 FORMAT = 1
-SAME_BITS = ("data.memory", "data.memory_limit_gb", "data.workers")  # what may change when a run is resumed
+SAME_BITS = ("data.memory", "data.memory_limit_gb", "data.workers", "labels.file")  # what may change in a resumed run
 
 
 def open_run(
@@ -47,7 +47,7 @@ def open_run(
         raise RunError(f"{folder}: holds an interrupted run; --resume goes on with it, --force begins anew")
     going_on = resume and interrupted
     if going_on:
-        _check_same(recipe, load_recipe_json(folder), folder)
+        require_same_settings(recipe, load_recipe_json(folder), folder)
         _check_same_images(splits, folder)
     team.told(None)  # everyone has looked
     if team.leads and not going_on:
@@ -113,12 +113,28 @@ def _from_here(teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
     return teacher | seen
 
 
-def _check_same(recipe: Recipe, before: Recipe, folder: Path) -> None:
+def origin(data: TrainingData, teachers: Sequence[Teacher]) -> dict[str, str]:
+    """SHA-256, by name, of the images with their labels and of the teachers' weights."""
+    theirs = {f"teacher {number}": fingerprint(teacher) for number, teacher in enumerate(teachers, start=1)}
+    return data.sha256 | theirs
+
+
+def require_same_origin(ours: Mapping[str, str], before: Mapping[str, str], folder: Path) -> None:
+    """Raises RunError where a label or a teacher's weights are no longer those that the run began with."""
+    differ = [name for name, digest in before.items() if ours.get(name) != digest]
+    if differ:
+        raise RunError(
+            f"{folder}: cannot resume, {', '.join(differ)} changed since it was begun; put it back, or --force"
+        )
+
+
+def require_same_settings(recipe: Recipe, before: Recipe, folder: Path) -> None:
+    """Raises RunError for settings that would make it another run."""
     ours, theirs = _flat(recipe.model_dump(mode="json")), _flat(before.model_dump(mode="json"))
     differ = [
-        f"{name}={value} (it was {theirs.get(name)})"
-        for name, value in ours.items()
-        if value != theirs.get(name) and name not in SAME_BITS
+        f"{name}={ours.get(name)} (it was {theirs.get(name)})"
+        for name in theirs | ours
+        if ours.get(name) != theirs.get(name) and name not in SAME_BITS
     ]
     if differ:
         raise RunError(f"{folder}: cannot resume with other settings: {', '.join(differ)}")

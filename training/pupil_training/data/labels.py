@@ -1,5 +1,6 @@
 """Pseudo-labels: the accepted rows of a labels file (docs/files.md), as pictures and targets."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -42,6 +43,14 @@ class PseudoLabels:
     def repeated(self, repeats: Tensor) -> "PseudoLabels":
         """Those that come at least once when each comes as often as `repeats` (N,) says."""
         return replace(self, repeats=repeats).take(repeats.nonzero()[:, 0])
+
+    @property
+    def sha256(self) -> str:
+        """Over the images' bytes, their targets, and how often each comes."""
+        whole = hashlib.sha256(" ".join(self.digests).encode())
+        whole.update(self.targets.numpy().tobytes())
+        whole.update(self.repeats.numpy().tobytes())
+        return whole.hexdigest()
 
     def marked(self) -> Marked:
         """What tells them."""

@@ -35,7 +35,7 @@ class TrainingData:
     sample: Tensor | None  # the places (M,) that an epoch is made of; None where it is each image once
     pool: Images | None
     validation: Pictures
-    sha256: dict[str, str]  # of each split that was read
+    sha256: dict[str, str]  # of each split that was read, and of the pseudo-labelled images; with their labels
     counts: dict[str, int]  # images by origin
     splits: Splits
     written: WrittenSplits  # the content of the run's splits.json
@@ -130,7 +130,9 @@ def gather(recipe: Recipe) -> TrainingData:
     if recipe.data.overlap == "refuse":
         ours = {"labels.file": pseudo.marked()} if pseudo else {}
         refuse_overlap({split: splits.marked(split) for split in splits.touched(used)} | ours)
-    sha256 = {split: each.sha256 for split, each in read.items()}
+    sha256 = {split: each.sha256 for split, each in read.items()} | (
+        {"pseudo-labelled": pseudo.sha256} if pseudo else {}
+    )
     written = splits.written_down(used, pseudo.marked() if pseudo else None)
     return TrainingData(images, targets, sample, pool, read["validation"], sha256, counts, splits, written)
 

@@ -21,7 +21,7 @@ from pupil_training.settings import AugmentSettings
 from pupil_training.teachers import answers
 from pupil_training.teachers.answers import Answers
 from pupil_training.teachers.ensemble import together
-from pupil_training.teachers.teacher import Teacher
+from pupil_training.teachers.teacher import Teacher, fingerprint
 from pupil_training.team import Team
 
 FEW = 10  # classes that an answer keeps unless told otherwise
@@ -50,7 +50,7 @@ def _origin(recipe: Recipe, data: TrainingData, teachers: Sequence[Teacher], dev
     """All that decides the answers, name by name."""
     policy, views = _views(recipe)
     return {
-        "teachers": [_weights(teacher.described()) for teacher in teachers],
+        "teachers": [fingerprint(teacher) for teacher in teachers],
         "images": _sha256(recipe, data),
         "classes": list(data.classes),
         "seed": recipe.seed if policy.active else None,
@@ -64,11 +64,6 @@ def _origin(recipe: Recipe, data: TrainingData, teachers: Sequence[Teacher], dev
 def _views(recipe: Recipe) -> tuple[AugmentSettings, int]:
     """How the pictures are shown to the teacher, and how often each."""
     return (recipe.augment, recipe.distill.views) if recipe.distill.logits == "views" else (AugmentSettings(), 1)
-
-
-def _weights(teacher: dict[str, Any]) -> str:
-    weights: str = teacher.get("checkpoint") or teacher["fingerprint"]
-    return weights
 
 
 def _sha256(recipe: Recipe, data: TrainingData) -> str:

@@ -30,6 +30,13 @@ class Teacher(Protocol):
         ...
 
 
+def fingerprint(teacher: Teacher) -> str:
+    """SHA-256 of its weights, or of the bundle that holds them."""
+    described = teacher.described()
+    digest: str = described.get("checkpoint") or described["fingerprint"]
+    return digest
+
+
 class FoundTeacher(Teacher, Protocol):
     """A teacher as it is by itself, its answers in the order of its own classes."""
 
