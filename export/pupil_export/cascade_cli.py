@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from pupil_training.commands import brought_by, check_place, one_line_errors
+
 if TYPE_CHECKING:
     from pupil_export.bundle_graph import BundleGraph
     from pupil_export.pair import Pair
@@ -59,18 +61,15 @@ def cascade(
     """
     if picture:
         _check_picture(picture)
-    from pupil_export.bundle_graph import BundleGraph
-    from pupil_export.errors import ExportError
-    from pupil_export.pair import teacher_beside
-    from pupil_training.bundles import find_bundle
+    with one_line_errors():
+        from pupil_export.bundle_graph import BundleGraph
+        from pupil_export.pair import teacher_beside
+        from pupil_training.bundles import find_bundle
 
-    try:
         ours = BundleGraph.read(find_bundle(student) or student, precision)
         named = teacher or teacher_beside(ours)
         theirs = BundleGraph.read(find_bundle(named) or named, teacher_precision)
         pair = _asked(ours, theirs, images, goal) if images else _known(ours, theirs)
-    except ExportError as error:
-        raise click.ClickException(str(error)) from error
     found = [_row(pair, cast("Goal", goal), limit, delta) for limit in sorted(limits)]
     if as_json:
         for row in found:
@@ -146,15 +145,12 @@ def _spelled(row: dict[str, Any]) -> list[str]:
 
 
 def _check_picture(picture: Path) -> None:
-    from pupil_training.commands import check_place
-
     if picture.suffix.lower() not in (".svg", ".png", ".pdf"):
         raise click.ClickException(f"{picture}: a name that ends in .svg, .png or .pdf is wanted")
     check_place(picture)
 
 
 def _draw(pair: "Pair", found: list[dict[str, Any]], picture: Path) -> None:
-    from pupil_training.commands import brought_by, one_line_errors
     from pupil_training.files import written_whole
 
     with one_line_errors():

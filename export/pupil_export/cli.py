@@ -1,13 +1,13 @@
 """`pupil export`."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pupil_export.gate import Gate
+from pupil_training.commands import one_line_errors, wait_briefly
 
 
 @click.command(
@@ -57,13 +57,11 @@ def export(
     The graph is compared with PyTorch on real images first, and each further precision with fp32. The bundle is
     written whole or not at all.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # torch's threads spin long beside other work; read at its import
+    wait_briefly()
     from pupil_export.bundle import export as export_run
-    from pupil_export.errors import ExportError
-    from pupil_training.errors import TrainingError
 
     click.echo(f"exporting {run} and comparing it with PyTorch", err=True)
-    try:
+    with one_line_errors():
         folder = export_run(
             run,
             repository,
@@ -75,8 +73,6 @@ def export(
             gate=Gate(most_lost, least_agreement),
             data=data,
         )
-    except (ExportError, TrainingError) as error:
-        raise click.ClickException(str(error)) from None
     facts = json.loads((folder / "bundle.json").read_bytes())
     if as_json:
         shown = ("model", "version", "fingerprint", "teacher", "metrics", "certificates", "trained_on", "precisions")

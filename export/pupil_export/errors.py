@@ -1,5 +1,7 @@
 """What the user can mend, in one line."""
 
+from pupil_training.errors import TrainingError
 
-class ExportError(Exception):
+
+class ExportError(TrainingError):
     """The run cannot become a bundle: what, where, what next."""

@@ -67,6 +67,18 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_1(
     assert f"Error: {message.format(models=models)}" in result.stderr.splitlines()[-1]
 
 
+def test_an_image_that_the_disk_does_not_give_back_is_named_in_one_line(
+    runs: Path, models: Path, digits: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(digits, tmp_path / "data")
+    image = next((moved / "test").glob("*/*.png"))
+    image.unlink()
+    image.symlink_to("/proc/self/mem")  # whose first byte no process may read
+    result = run(runs / "teacher", "--repository", models, "--data", f"root={moved}")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[1:] == [f"Error: {image}: Input/output error"]
+
+
 def test_an_unfinished_run_is_refused(runs: Path, models: Path, tmp_path: Path) -> None:
     shutil.copytree(runs / "student", tmp_path / "unfinished")
     (tmp_path / "unfinished/result.json").unlink()

@@ -139,6 +139,13 @@ def test_what_cannot_be_had_is_left_out_with_a_sentence(student_run: Run, bars_f
     assert "was read for this page" not in page.text
 
 
+def test_neighbours_have_a_page_too_without_curves(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    run = train(recipe(model={"name": "knn"}), tmp_path / "neighbours")
+    page = page_of(tmp_path / "report.html", run.folder)
+    assert "It learned in no steps: it keeps its training images." in page.text
+    assert "30 test images" in page.text
+
+
 def test_class_names_may_contain_anything(recipe: Callable[..., Recipe], bars_folder: Path, tmp_path: Path) -> None:
     odd = shutil.copytree(bars_folder, tmp_path / "odd")
     for folder in odd.glob("*/cross"):

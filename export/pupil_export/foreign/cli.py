@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pupil_training.commands import one_line_errors
+
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
     try:
@@ -72,7 +74,6 @@ def import_command(
     Any graph with one float image input and a number for each class will do, its batch free or fixed at 1. The
     bundle's graph is compared with the file's own first.
     """
-    from pupil_export.errors import ExportError
     from pupil_export.foreign.bundle import Feeding, import_model
 
     feeding = Feeding(
@@ -85,7 +86,7 @@ def import_command(
         output=output,
         softmax=softmax,
     )
-    try:
+    with one_line_errors():
         folder = import_model(
             model,
             repository,
@@ -96,8 +97,6 @@ def import_command(
             images=images,
             licence=licence,
         )
-    except ExportError as error:
-        raise click.ClickException(str(error)) from None
     facts = json.loads((folder / "bundle.json").read_bytes())
     if as_json:
         shown = ("model", "version", "fingerprint", "input", "resize", "max_batch", "graph")

@@ -47,7 +47,11 @@ class FilePicture:
         return Read(hashlib.sha256(file).hexdigest(), pixels)
 
     def encoded(self) -> bytes:
-        return Path(self.name).read_bytes()
+        try:
+            return Path(self.name).read_bytes()
+        except OSError as error:
+            error.filename = self.name  # a disk that fails does not say which file it is about
+            raise
 
 
 @dataclass(frozen=True, slots=True, eq=False)

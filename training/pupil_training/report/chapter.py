@@ -39,10 +39,12 @@ def chapter(candidate: Candidate, judgement: Judgement | None) -> Part:
 
 
 def learning_part(candidate: Candidate) -> Part:
-    """The curves of a run. Raises LeftOut for a bundle, and where the run's log is gone."""
+    """The curves of a run. Raises LeftOut for a bundle, for a net without steps, and where the run's log is gone."""
     if not isinstance(candidate, RunCandidate):
         raise LeftOut("A bundle does not keep the curves of its training; the run that it was exported from does.")
     series = read_log(candidate.path)
+    if "loss" not in series:
+        raise LeftOut("It learned in no steps: it keeps its training images.")
     curves = {"loss": loss_curve(series), "learning rate": rate_curve(series["learning_rate"])}
     if "validation_accuracy" in series:
         curves["validation accuracy"] = accuracy_curve(series["validation_accuracy"])
