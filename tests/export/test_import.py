@@ -280,11 +280,11 @@ def test_a_file_that_is_no_graph_is_told_so(tmp_path: Path, content: bytes) -> N
     assert (result.exit_code, "model.onnx: not an ONNX file" in result.output) == (1, True)
 
 
-def test_a_list_of_classes_that_is_not_there_is_told_so(graph: Graph) -> None:
-    assert (
-        "--classes nowhere.txt: no such file; a file with one class a line"
-        in run(graph(), "--classes", "nowhere.txt").stderr
-    )
+def test_a_list_of_classes_that_is_not_there_or_names_one_twice_is_told_so(graph: Graph) -> None:
+    told = run(graph(), "--classes", "nowhere.txt").stderr
+    assert "--classes nowhere.txt: no such file; a file with one class a line" in told
+    told = run(graph(), "--classes", "a,b,b,c,d").stderr
+    assert "--classes a,b,b,c,d: 'b' stands there twice; give each class its own name" in told
 
 
 def test_a_file_that_is_not_there_is_told_so(tmp_path: Path) -> None:

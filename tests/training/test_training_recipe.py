@@ -65,6 +65,11 @@ def test_a_recipe_survives_the_way_through_json() -> None:
         ("[augment]\ntrivial = true\nrandaugment = 2", "randaugment and trivial are both on; choose one"),
         ("[augment]\nmixup = 0.2\ncutmix = 1", "mixup and cutmix are both on; choose one"),
         ("[augment]\nperspective = 0.7", "augment.perspective: input should be less than or equal to 0.6, found 0.7"),
+        (
+            "[transfer]\nmode = 'head'",
+            "transfer.mode = 'head' freezes what was learned elsewhere, but nothing is taken over: set transfer.run or "
+            "model.weights",
+        ),
         ("seed = -1", "seed: input should be greater than or equal to 0, found -1"),
         ("[data]\nsplit_seed = -1", "data.split_seed: input should be greater than or equal to 0, found -1"),
         ("[data]\nonly = ['cat']", "data.only keeps two classes or more, each named once, found cat"),

@@ -156,6 +156,16 @@ def test_a_set_of_torchvision_is_read_by_its_own_names_of_splits(bars_folder: Pa
         load_split(data, "validation")
 
 
+def test_imagenets_two_kinds_of_crane_are_told_apart(bars_folder: Path, tmp_path: Path) -> None:
+    names = {"cross": ("crane",), "level": ("cock", "rooster"), "upright": ("crane",)}
+    torch.save((names, []), tmp_path / "meta.bin")
+    for theirs, ours in (("train", "train"), ("val", "test")):
+        shutil.copytree(bars_folder / ours, tmp_path / theirs)
+    validation = load_split(settings(tmp_path, "torchvision/ImageNet"), "validation")
+    assert validation.classes == ("crane", "cock, rooster", "crane (2)")
+    assert torch.equal(validation.labels, load_split(settings(bars_folder, "folders"), "test").labels)
+
+
 FAKE = {"size": 12, "image_size": [3, 9, 9], "num_classes": 3}
 
 

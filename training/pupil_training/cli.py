@@ -83,9 +83,12 @@ def self_train(recipe: str, overrides: tuple[str, ...], out: Path | None, resume
 
 def _train(recipe: "Recipe", out: Path | None, resume: bool, force: bool) -> None:
     wait_briefly()
+    from pupil_training.idle import idle
     from pupil_training.loop import train
     from pupil_training.objectives.formula import formula
 
+    for line in idle(recipe):
+        say(line, err=True)
     if recipe.distill.teacher:
         say(formula(recipe.distill, recipe.smoothing), err=True)
     folder = out or Path("runs") / recipe.name

@@ -94,6 +94,15 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _something_was_learned(self) -> Self:
+        if self.transfer.mode != "whole" and self.transfer.run is None and self.model.weights is None:
+            raise ValueError(
+                f"transfer.mode = '{self.transfer.mode}' freezes what was learned elsewhere, but nothing is taken "
+                "over: set transfer.run or model.weights"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _batch_divides(self) -> Self:
         if self.batch_size % self.accumulate:
             raise ValueError(f"a batch of {self.batch_size} cannot be cut into {self.accumulate} equal parts")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -126,4 +127,6 @@ def _classes(said: str) -> list[str]:
         lacks = "" if "," in said or file.is_file() else "no such file; "
         wanted = "a file with one class a line is wanted, or a,b,c, two at least"
         raise click.ClickException(f"--classes {said}: {lacks}{wanted}")
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise click.ClickException(f"--classes {said}: '{twice[0]}' stands there twice; give each class its own name")
     return names

@@ -145,8 +145,10 @@ def _labels(opening: Opening) -> Any:
 
 
 def _names(classes: Any) -> tuple[str, ...]:
-    """ImageNet gives each class several names."""
-    return tuple(name if isinstance(name, str) else ", ".join(name) for name in classes)
+    """ImageNet gives each class several names, and two kinds of crane the same one."""
+    names = [name if isinstance(name, str) else ", ".join(name) for name in classes]
+    times = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return tuple(name if time == 1 else f"{name} ({time})" for name, time in zip(names, times, strict=True))
 
 
 def _frozen(value: Any) -> Any:
