@@ -3,9 +3,11 @@
 import csv
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -141,6 +143,38 @@ def test_a_run_is_resumed_with_the_same_pseudo_labels_wherever_they_lie_and_with
         train(recipe(labels={"file": other}), tmp_path / "run", resume=True)
     resumed = train(recipe(labels={"file": moved}), tmp_path / "run", resume=True)
     assert resumed.result["images"]["pseudo-labelled"] == 12
+
+
+def test_what_killed_writers_left_is_swept_away(
+    recipe: MakeRecipe, interrupted: Callable[..., None], tmp_path: Path
+) -> None:
+    interrupted(recipe(), tmp_path)
+    (tmp_path / ".checkpoint.pt.4242").write_bytes(b"half a checkpoint")
+    (tmp_path / ".notes.txt").write_text("of a person")
+    train(recipe(), tmp_path, resume=True)
+    assert sorted(path.name for path in tmp_path.glob(".*")) == [".notes.txt"]
+
+
+def test_tensorboard_shows_no_step_twice_after_a_resume(
+    recipe: MakeRecipe, interrupted: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `purge_step`, from which on it forgets what it was told before."""
+    began: list[int] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            began.append(purge_step)
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            assert step >= began[-1]
+
+        def close(self) -> None: ...
+
+    board = SimpleNamespace(SummaryWriter=SummaryWriter)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", cast("ModuleType", board))
+    interrupted(recipe(tensorboard=True), tmp_path)
+    train(recipe(tensorboard=True), tmp_path, resume=True)
+    assert began == [1, 7]
 
 
 def test_answers_that_are_no_numbers_leave_the_last_good_checkpoint(recipe: MakeRecipe, tmp_path: Path) -> None:

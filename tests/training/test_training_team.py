@@ -66,3 +66,4 @@ def test_a_batch_in_parts_gives_what_the_whole_batch_gives(recipe: Callable[...,
     whole, parts = (train(recipe(accumulate=parts, augment={"cutmix": 1.0}), tmp_path / str(parts)) for parts in (1, 4))
     for name, value in whole.model.state_dict().items():
         assert torch.allclose(value, parts.model.state_dict()[name], atol=1e-4), name
+    assert curve(tmp_path / "4") == pytest.approx(curve(tmp_path / "1"), rel=1e-4)

@@ -11,11 +11,12 @@ from torch import nn
 from pupil_training.errors import RecipeError
 from pupil_training.loop import train
 from pupil_training.models import InputSize, build_net
+from pupil_training.models.stages import head, stages
 from pupil_training.recipe import Recipe, parse_recipe
 from pupil_training.runs import Run
 from pupil_training.settings import ModelSettings, TransferSettings
 from pupil_training.student import new_student
-from pupil_training.transfer import Thaw, head, rates, stages
+from pupil_training.transfer import Thaw, rates
 
 MakeRecipe = Callable[..., Recipe]
 TWO = {"only": ["level", "upright"]}

@@ -25,6 +25,13 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Removes what writers that were killed left half done; nobody else may be writing into the folder."""
+    for partial in folder.glob(".*.*"):
+        if partial.suffix[1:].isdecimal():
+            partial.unlink()
+
+
 def write_json(path: Path, value: Any) -> None:
     """`value` as indented JSON, written whole."""
     with written_whole(path) as file:

@@ -23,7 +23,7 @@ class RunLog:
         if leads:
             self._keep_lines_before(first_step)
             self._file = self._path.open("a", encoding="utf-8", buffering=1)
-        self._tensorboard = _tensorboard(folder) if leads and recipe.tensorboard else None
+        self._tensorboard = _tensorboard(folder, first_step) if leads and recipe.tensorboard else None
         self._shown: dict[str, str] = {}
         self._bar = tqdm(
             range(first_step, recipe.steps + 1),
@@ -78,9 +78,10 @@ class RunLog:
                 output.close()
 
 
-def _tensorboard(folder: Path) -> Any:
+def _tensorboard(folder: Path, first_step: int) -> Any:
+    """It hides what was written of this step and later ones before, as `_keep_lines_before` drops it."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise RecipeError("tensorboard = true needs the package of that name: pip install tensorboard") from None
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=first_step)

@@ -89,6 +89,7 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
             seed_step(recipe.seed, step, team.process)
             thaw.at(step)
 
+            parts = []
             for batch in feed.parts(step):
                 with autocast(recipe.amp, device):
                     losses = learn(batch)
@@ -96,6 +97,7 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
                 if not loss.isfinite():
                     raise write_failure(folder, recipe, student, batch, losses)
                 learner.scaler.scale(loss / recipe.accumulate).backward()  # type: ignore[no-untyped-call]
+                parts.append(losses)
 
             if recipe.optim.clip:
                 learner.scaler.unscale_(optimizer)
@@ -108,9 +110,8 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
 
             evaluating = step == recipe.steps or step % recipe.eval_every == 0
             if evaluating or step % recipe.log_every == 0:
-                log.write(
-                    step, loss=team.mean(loss), learning_rate=rate, **{k: team.mean(v) for k, v in losses.items()}
-                )
+                terms = {name: team.mean(torch.stack([part[name] for part in parts]).mean()) for name in losses}
+                log.write(step, loss=sum(terms.values()), learning_rate=rate, **terms)
             if evaluating and team.leads:
                 logits = logits_of(learner.result, data.validation.images)
                 check_answers(logits, step)

@@ -31,7 +31,9 @@ class Muon(Optimizer):
         if weight.ndim < 4:
             gradient = gradient.add(weight, alpha=group["weight_decay"])
         state = self.state[weight]
-        mean = state.setdefault("momentum_buffer", torch.zeros_like(weight)).mul_(group["momentum"]).add_(gradient)
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(weight)
+        mean = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
         step = gradient.add(mean, alpha=group["momentum"])
         if weight.ndim == 4:
             weight.mul_(len(weight) ** 0.5 / weight.norm())

@@ -16,7 +16,7 @@ from pupil_training.data.training import TrainingData
 from pupil_training.data.written_splits import WrittenSplits, read_splits, write_splits
 from pupil_training.errors import RunError
 from pupil_training.evaluate import accuracy, calibration, closeness, logits_of
-from pupil_training.files import write_json
+from pupil_training.files import sweep, write_json
 from pupil_training.models import Classifier
 from pupil_training.models.cost import multiply_adds, parameters
 from pupil_training.preprocess import Preprocess
@@ -50,6 +50,8 @@ def open_run(
         require_same_settings(recipe, load_recipe_json(folder), folder)
         _check_same_images(splits, folder)
     team.told(None)  # everyone has looked
+    if team.leads:
+        sweep(folder)
     if team.leads and not going_on:
         for name in ("result.json", "checkpoint.pt", "metrics.jsonl", "failure.pt"):
             (folder / name).unlink(missing_ok=True)  # of the run that was here before

@@ -15,8 +15,6 @@ from pupil_training.recipe import Recipe
 from pupil_training.runs import load_run
 from pupil_training.settings import TransferSettings
 
-__all__ = ["Thaw", "fill", "head", "rates", "read_weights", "stages", "take_over"]
-
 LOG = logging.getLogger(__name__)
 
 
