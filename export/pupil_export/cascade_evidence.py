@@ -17,7 +17,8 @@ from pupil_export.cascade_images import CascadeImages
 from pupil_export.errors import ExportError
 from pupil_export.pair import Pair
 from pupil_training.data.pictures import FilePicture
-from pupil_training.data.reading import read
+from pupil_training.data.reading import pixels_of
+from pupil_training.errors import DataError
 from pupil_training.files import written_whole
 from pupil_training.preprocess import Preprocess
 from pupil_trust import pair_name
@@ -44,10 +45,10 @@ def ask_both(images: CascadeImages, student: BundleGraph, teacher: BundleGraph) 
 
 
 def _pixels(pictures: Sequence[FilePicture], rule: Preprocess) -> NDArray[np.uint8]:
-    reading = read(pictures, rule)
-    if problem := reading.first_problem():
-        raise ExportError(f"{problem}; take it out of --images")
-    return reading.pixels
+    try:
+        return pixels_of(pictures, rule)
+    except DataError as error:
+        raise ExportError(f"{error}; take it out of --images") from None
 
 
 def evidence_file(student: BundleGraph, teacher: BundleGraph) -> Path:

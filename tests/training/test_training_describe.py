@@ -89,7 +89,7 @@ def test_the_picture_shows_one_field_inside_the_other(tmp_path: Path) -> None:
         (["mlp", "--set", "widhts=[5]"], "unknown setting 'model.widhts'; did you mean 'model.widths'?"),
         (["mlp", "--set", "widths"], "an override is written key=value"),
         (["linear", "--picture", "{folder}/a.png"], "no layer of this net gives a map"),
-        (["resnet20", "--picture", "{folder}/nowhere/a.png"], "nowhere"),
+        (["resnet20", "--picture", "{folder}/nowhere/a.png"], "/nowhere/a.png: No such file or directory"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(words: list[str], message: str, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_it_is_there_whole_or_not_at_all(digits: Path, tmp_path: Path) -> None:
         hand_out(recipe(root=tmp_path / "nowhere"), tmp_path / "given")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken/mine").touch()
-    with pytest.raises(OSError, match="taken"):
+    with pytest.raises(DataError, match="taken: exists already; remove it or choose another folder"):
         hand_out(recipe(root=digits), tmp_path / "taken")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
 

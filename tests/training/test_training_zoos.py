@@ -51,6 +51,19 @@ def test_weights_by_name_come_from_torchs_cache_with_their_normalisation(
     assert caplog.record_tuples[-1][1:] == (logging.WARNING, said)
 
 
+@pytest.mark.parametrize(
+    ("name", "side", "why"),
+    [
+        ("torchvision/vit_b_16", 32, "Wrong image height! Expected 224 but got 32!"),
+        ("torchvision/inception_v3", 32, "Kernel size can't be greater than actual input size"),
+        ("torchvision/maxvit_t", 32, "shape .* is invalid for input of size"),
+    ],
+)
+def test_a_net_for_pictures_of_another_size_is_refused_before_it_learns(name: str, side: int, why: str) -> None:
+    with pytest.raises(RecipeError, match=f"{name} does not take pictures of {side}×{side} \\(.*{why}"):
+        build_net(ModelSettings(name=name), InputSize(side, side, 3), 10)
+
+
 def test_googlenet_sees_pictures_as_its_weights_were_trained_on(cache: Path) -> None:
     torch.manual_seed(0)
     torch.save(models.googlenet(init_weights=False).state_dict(), cache / "googlenet-1378be20.pth")

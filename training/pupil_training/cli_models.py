@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pupil_training.commands import one_line_errors
+
 if TYPE_CHECKING:
     from pupil_training.models.describe import Description, Layer
     from pupil_training.models.receptive import Field
@@ -32,12 +34,11 @@ def describe(
 
     `jump` is how many pixels lie between what two neighbouring places see.
     """
-    from pupil_training.errors import TrainingError
-    from pupil_training.files import written_whole
-    from pupil_training.models import InputSize, build_net
-    from pupil_training.models.describe import describe as look_at
+    with one_line_errors():
+        from pupil_training.files import written_whole
+        from pupil_training.models import InputSize, build_net
+        from pupil_training.models.describe import describe as look_at
 
-    try:
         recipe = _recipe(name, size, settings)
         data = recipe.data
         pixels = InputSize(data.height, data.width, data.channels)
@@ -48,8 +49,6 @@ def describe(
             drawn = receptive_picture(found.layers, pixels)
             with written_whole(picture) as file:
                 file.write(drawn)
-    except (TrainingError, OSError) as error:
-        raise click.ClickException(str(error)) from None
     about = {"name": name, "input": pixels._asdict(), "classes": classes}
     click.echo(json.dumps(about | _facts(found), ensure_ascii=False) if as_json else _table(found))
 

@@ -4,8 +4,6 @@ python -m pupil_training.digits demo/digits
 """
 
 import csv
-import os
-import shutil
 from pathlib import Path
 
 import click
@@ -14,8 +12,9 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from pupil_training.commands import one_line_errors
 from pupil_training.data.pictures import png
-from pupil_training.errors import DataError
+from pupil_training.files import folder_written_whole
 
 COUNTS = {"train": 150, "validation": 150, "calibration": 450, "test": 400}  # the rest, 647, is the pool
 
@@ -26,17 +25,10 @@ def write_digits(folder: Path, seed: int = 0) -> None:
     Grey PNG files of 8×8 pixels; the scans' values 0 to 16 are spread over 0 to 255 so that they can be told
     back. Whole or not at all. Raises DataError where the folder exists.
     """
-    if folder.exists():
-        raise DataError(f"{folder}: exists already; remove it or choose another folder")
     scans, labels = load_digits(return_X_y=True)
     images = np.rint(scans.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    partial.mkdir(parents=True)
-    try:
+    with folder_written_whole(folder) as partial:
         _write(partial, images, labels, seed)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(folder: Path, images: NDArray[np.uint8], labels: NDArray[np.int64], seed: int) -> None:
@@ -67,10 +59,8 @@ def main(folder: Path, seed: int) -> None:
 
     Example: python -m pupil_training.digits demo/digits
     """
-    try:
+    with one_line_errors():
         write_digits(folder, seed)
-    except DataError as error:
-        raise click.ClickException(str(error)) from None
     click.echo(f"{folder}: {', '.join(f'{count} {split}' for split, count in COUNTS.items())}, 647 pool", err=True)
 
 

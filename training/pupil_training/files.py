@@ -1,11 +1,14 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from pupil_training.errors import DataError
 
 
 @contextmanager
@@ -19,10 +22,24 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say which file it is about
+        error.filename = str(path)  # a full disk does not say which file it is about, and nobody knows the partial one
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name at the end; after an error nothing is left. DataError where it exists."""
+    if folder.exists():
+        raise DataError(f"{folder}: exists already; remove it or choose another folder")
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:

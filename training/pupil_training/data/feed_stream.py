@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from pupil_training.data.feed import Batch, Feed
 from pupil_training.data.order import Order
 from pupil_training.data.pictures import Picture
-from pupil_training.data.streamed import Streamed
+from pupil_training.data.streamed import SKIP, Streamed
 from pupil_training.errors import DataError
 from pupil_training.preprocess import Preprocess
 
@@ -67,7 +67,7 @@ class StreamFeed(Feed):
                 "fewer data.workers; or the program that calls train does so outside of if __name__ == '__main__'"
             ) from None
         if isinstance(pixels, str):
-            raise DataError(f"{pixels} (data.unreadable=skip leaves such images out)")
+            raise DataError(f"{pixels} ({SKIP})")
         self._next = self.order.after(step, part)
         return pixels
 

@@ -4,10 +4,7 @@ python -m pupil_training.data.hand_out digits_student data.root=demo/data --outp
 """
 
 import csv
-import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,6 +13,7 @@ import numpy as np
 from pupil_training.commands import one_line_errors
 from pupil_training.data.pictures import FilePicture, Picture, PixelPicture
 from pupil_training.errors import DataError
+from pupil_training.files import folder_written_whole
 from pupil_training.recipe import Recipe
 
 
@@ -29,24 +27,13 @@ def hand_out(recipe: Recipe, output: Path) -> None:
 
     splits = Splits(recipe.data)
     validation = splits.listing("validation")
-    with _whole(output) as folder:
+    with folder_written_whole(output) as folder:
         if splits.has("pool"):
             _write_pool(folder, splits.listing("pool").pictures)
         names = [_as_file(folder, number, picture) for number, picture in enumerate(validation.pictures)]
         labels = [splits.classes[number] for number in validation.labels.tolist()]
         with (folder / "validation.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("path", "label"), *zip(names, labels, strict=True)])
-
-
-@contextmanager
-def _whole(output: Path) -> Iterator[Path]:
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_pool(folder: Path, pool: Sequence[Picture]) -> None:

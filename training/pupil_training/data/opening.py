@@ -10,7 +10,7 @@ from torch import Tensor
 from pupil_training.data.images import ImageSet, Pictures, set_sha256
 from pupil_training.data.reading import Reading, read
 from pupil_training.data.source import UNLABELLED, Listing
-from pupil_training.data.streamed import Streamed
+from pupil_training.data.streamed import SKIP, Streamed
 from pupil_training.errors import DataError
 from pupil_training.preprocess import Preprocess
 from pupil_training.settings import DataSettings
@@ -51,9 +51,7 @@ def _readable(reading: Reading, data: DataSettings) -> NDArray[np.int64]:
     bad, count = len(reading.problems), len(reading.digests)
     if bad and data.unreadable == "refuse":
         problem = reading.first_problem()
-        raise DataError(
-            f"{problem}; {bad} of {count} images are unreadable (data.unreadable=skip leaves such images out)"
-        )
+        raise DataError(f"{problem}; {bad} of {count} images are unreadable ({SKIP})")
     good = reading.good()
     if not len(good):
         raise DataError(f"{data.root}: none of its {count} images is readable")

@@ -69,5 +69,5 @@ def pixels_of(pictures: Sequence[Picture], preprocess: Preprocess) -> NDArray[np
     """Pixels (N, H, W, C). Raises DataError for the first that is unreadable."""
     reading = read(pictures, preprocess)
     if problem := reading.first_problem():
-        raise DataError(f"{problem} (data.unreadable=skip leaves such images out)")
+        raise DataError(problem)
     return reading.pixels

@@ -7,8 +7,11 @@ from torch import Tensor
 
 from pupil_training.data.images import Images
 from pupil_training.data.pictures import Picture
-from pupil_training.data.reading import pixels_of
+from pupil_training.data.reading import read
+from pupil_training.errors import DataError
 from pupil_training.preprocess import Preprocess
+
+SKIP = "data.unreadable=skip leaves such images out"
 
 
 class Streamed:
@@ -24,7 +27,10 @@ class Streamed:
     def __getitem__(self, places: slice | Tensor, /) -> Tensor:
         """uint8 (n, H, W, C). Raises DataError where one is unreadable."""
         chosen = range(len(self))[places] if isinstance(places, slice) else places.tolist()
-        return torch.from_numpy(pixels_of([self.pictures[i] for i in chosen], self.preprocess))
+        reading = read([self.pictures[i] for i in chosen], self.preprocess)
+        if problem := reading.first_problem():
+            raise DataError(f"{problem} ({SKIP})")
+        return torch.from_numpy(reading.pixels)
 
 
 def joined(first: Images, second: Images) -> Images:

@@ -6,6 +6,7 @@ from torch import nn
 
 from pupil_training.errors import RecipeError
 from pupil_training.models.classifier import InputSize
+from pupil_training.models.dry_run import check_size
 from pupil_training.settings import ModelSettings
 
 TIMM = "timm/"
@@ -32,4 +33,5 @@ def timm_zoo(model: ModelSettings, size: InputSize, classes: int) -> nn.Module:
         net: nn.Module = timm.create_model(name, num_classes=classes, in_chans=size.channels, **settings)
     except (TypeError, ValueError, AssertionError) as error:
         raise RecipeError(f"{model.name} cannot be made so: {error}") from None
+    check_size(net, size, model.name)
     return net

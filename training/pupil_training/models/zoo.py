@@ -6,6 +6,7 @@ from torch import nn
 
 from pupil_training.errors import RecipeError
 from pupil_training.models.classifier import InputSize
+from pupil_training.models.dry_run import check_size
 from pupil_training.settings import ModelSettings
 
 TORCHVISION = "torchvision/"
@@ -13,7 +14,7 @@ INCEPTION = {"googlenet", "inception_v3"}
 
 
 def zoo(model: ModelSettings, size: InputSize, classes: int) -> nn.Module:
-    """A torchvision model with fresh weights."""
+    """A torchvision model with fresh weights. Raises RecipeError: there is none, or it is for other pictures."""
     from torchvision import models  # takes longer to import than torch itself
 
     if size.channels != 3:
@@ -26,4 +27,5 @@ def zoo(model: ModelSettings, size: InputSize, classes: int) -> nn.Module:
     if more:
         more["aux_logits"] = False  # a training aid of 2014 that would make the output a tuple
     net: nn.Module = models.get_model(name, weights=None, num_classes=classes, **more)
+    check_size(net, size, model.name)
     return net
