@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 from scipy.stats import binomtest
+from torch import Tensor, nn
 
 from pupil_training.evaluate import logits_of
 from pupil_training.judge.cli import evaluate
@@ -117,3 +119,27 @@ def test_shifts_are_a_table_and_a_picture(teacher_run: Run, weak_run: Run, tmp_p
     with Image.open(picture) as image:
         assert image.format == "PNG"
         assert min(image.size) > 500
+
+
+class Counting(nn.Module):
+    """Notes how many pictures it is shown at once; its logits are a picture's first two values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("place", torch.zeros(()))
+        self.seen: list[int] = []
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        self.seen.append(len(pixels))
+        return pixels.flatten(1)[:, :2]
+
+
+@pytest.mark.parametrize(("side", "count", "at_once"), [(8, 1500, [1000, 500]), (224, 60, [26, 26, 8])])
+def test_pictures_are_answered_in_order_and_few_at_a_time_where_they_are_large(
+    side: int, count: int, at_once: list[int]
+) -> None:
+    images = (torch.arange(count) % 256).byte()[:, None, None, None].expand(-1, side, side, 3)
+    model = Counting()
+    logits = logits_of(model, images)
+    assert model.seen == at_once
+    assert (logits[:, 0] * 255).round().tolist() == [i % 256 for i in range(count)]

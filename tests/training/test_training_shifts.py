@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pupil_training.evaluate import batch_for
+from pupil_training.data.images import batch_for
 from pupil_training.shifts import SHIFTS, Shift, accuracies
 
 BY_NAME = {shift.name: shift for shift in SHIFTS}

@@ -12,8 +12,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pupil_training.commands import brought_by
+from pupil_training.data.images import batch_for
 from pupil_training.errors import BundleError
-from pupil_training.evaluate import SOON, batch_for
+from pupil_training.evaluate import SOON
 from pupil_training.models import InputSize
 from pupil_training.runs import read_json
 

@@ -9,13 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pupil_training.data.images import Images, batches
+from pupil_training.data.images import Images, batch_for, batches
 from pupil_training.pixels import to_pixels
 from pupil_trust import brier_score, equal_mass_calibration_error, expected_calibration_error, wilson_interval
 
 Metrics = Mapping[str, Any]
 SOON = 2.0  # seconds after which a person wants to see that it goes on
-MOST_AT_ONCE = 4_000_000  # values of pixels; a VGG needs about 1 GB for as many
 
 
 class Counted(NamedTuple):
@@ -29,19 +28,13 @@ class Counted(NamedTuple):
         return self.right / self.of
 
 
-def batch_for(images: Tensor) -> int:
-    """How many of these images (N, H, W, C) are computed at once: few where they are large, at most 1000."""
-    return max(4, min(1000, MOST_AT_ONCE // images[0].numel()))
-
-
-def logits_of(model: nn.Module, images: Images, batch_size: int = 1000) -> Tensor:
+def logits_of(model: nn.Module, images: Images) -> Tensor:
     """Logits (N, K), on the CPU, of uint8 images (N, H, W, C); the model's mode is left as it was."""
     training = model.training
     device = next(iter(model.state_dict().values())).device  # a model may have no parameters
     model.eval()
-    parts = batches(images, batch_size, device)
-    total = math.ceil(len(images) / batch_size)
-    shown = tqdm(parts, "answering", total, unit="batch", leave=False, disable=None, delay=SOON)
+    total = math.ceil(len(images) / batch_for(images))
+    shown = tqdm(batches(images, device), "answering", total, unit="batch", leave=False, disable=None, delay=SOON)
     with torch.no_grad():
         logits = [model(to_pixels(batch)).cpu() for batch in shown]
     model.train(training)

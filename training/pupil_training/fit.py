@@ -24,8 +24,6 @@ from pupil_training.runs import Run, load_run, new_classifier
 from pupil_training.settings import ModelSettings
 from pupil_training.team import Team
 
-BATCH = 1000  # images
-
 
 def fit(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: bool) -> Run | None:
     """The finished run in `folder`, for the team's leader; one that was interrupted begins anew.
@@ -94,7 +92,7 @@ def _keep(data: TrainingData, model: Classifier) -> None:
 @torch.no_grad()
 def _features(model: Classifier, body: nn.Module, images: Images) -> Tensor:
     """(N, D) of uint8 images (N, H, W, C)."""
-    pixels = (to_pixels(part) for part in batches(images, BATCH, model.mean.device))
+    pixels = (to_pixels(part) for part in batches(images, model.mean.device))
     return torch.cat([body((part - model.mean) / model.std).flatten(1) for part in pixels])
 
 

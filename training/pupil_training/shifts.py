@@ -12,7 +12,8 @@ import torchvision.transforms.v2.functional as transform
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
-from pupil_training.evaluate import Counted, accuracy, batch_for, interval
+from pupil_training.data.images import batch_for
+from pupil_training.evaluate import Counted, accuracy, interval
 
 Change = Callable[[Tensor, float], Tensor]  # uint8 (N, C, H, W), strength -> the same
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from pupil_training.data.pictures import Picture
 
+MOST_AT_ONCE = 4_000_000  # values of pixels; a VGG needs about 1 GB for as many
+
 
 class Images(Protocol):
     """Pictures at the model's input size: a tensor, or what decodes them when they are asked for."""
@@ -48,8 +50,14 @@ class ImageSet(Pictures):
     images: Tensor  # uint8 (N, H, W, C)
 
 
-def batches(images: Images, size: int, device: torch.device | None = None) -> Iterator[Tensor]:
-    """All images in order, `size` at a time, on `device` or where they are."""
+def batch_for(images: Images) -> int:
+    """How many of these images (N, H, W, C) are computed at once: few where they are large, at most 1000."""
+    return max(4, min(1000, MOST_AT_ONCE // images[:1].numel()))
+
+
+def batches(images: Images, device: torch.device | None = None) -> Iterator[Tensor]:
+    """All images in order, as many at a time as a net has room for, on `device` or where they are."""
+    size = batch_for(images)
     for start in range(0, len(images), size):
         batch = images[start : start + size]
         yield batch if device is None else batch.to(device)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pupil_training.devices import pick_device
-from pupil_training.evaluate import batch_for, logits_of
+from pupil_training.evaluate import logits_of
 from pupil_training.judge.candidate import Candidate, TeacherAnswers
 from pupil_training.runs import Run, load_run
 from pupil_training.teachers import load_teachers, logits_of_teacher, together
@@ -23,7 +23,7 @@ class RunCandidate(Candidate):
     run: Run = field(repr=False)
 
     def logits(self, images: Tensor) -> Tensor:
-        return logits_of(self.run.model, images, batch_for(images))
+        return logits_of(self.run.model, images)
 
     def teacher_answers(self, images: Tensor) -> TeacherAnswers | None:
         places = self.teacher_places()
@@ -31,7 +31,7 @@ class RunCandidate(Candidate):
             return None
         device = self.run.model.mean.device
         teacher = together(load_teachers([str(place) for place in places], self.run.model, device))
-        logits = logits_of_teacher(teacher, images, device, batch_for(images)).cpu()
+        logits = logits_of_teacher(teacher, images, device).cpu()
         return TeacherAnswers(teacher.name, logits, teacher.temperature)
 
     def teacher_places(self) -> list[Path]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from pupil_training.augment import Views
 from pupil_training.data import ImageSet, Splits, load_split
 from pupil_training.data.feed import Batch
+from pupil_training.data.images import batch_for
 from pupil_training.evaluate import logits_of
 from pupil_training.files import written_whole
 from pupil_training.models import Classifier
@@ -21,8 +22,6 @@ from pupil_training.runs import Run
 from pupil_training.seeds import seed_everything
 from pupil_training.selftrain.acceptance import certify
 from pupil_trust import Calibration, Certificate, pool_grid
-
-BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def _noised(teacher: Run, recipe: Recipe, images: Tensor) -> Tensor:
     for layer in teacher.model.modules():
         layer.training = isinstance(layer, torch.nn.modules.dropout._DropoutNd)
     logits = []
-    for places in torch.split(torch.arange(len(images)), BATCH):
+    for places in torch.split(torch.arange(len(images)), batch_for(images)):
         batch = Batch(0, 0, images[places], None, places, torch.zeros(len(places), dtype=torch.int64))
         logits.append(teacher.model(views(batch)))
     teacher.model.eval()

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from pupil_training.augment import Views
 from pupil_training.data.feed import Batch
+from pupil_training.data.images import batch_for
 from pupil_training.data.streamed import Streamed
 from pupil_training.data.training import TrainingData
 from pupil_training.devices import autocast, resolved_amp
@@ -25,7 +26,7 @@ from pupil_training.teachers.teacher import Teacher, fingerprint
 from pupil_training.team import Team
 
 FEW = 10  # classes that an answer keeps unless told otherwise
-BATCH = 256  # images at once
+BATCH = 256  # images at once, or fewer where they are large
 
 
 def kept_answers(
@@ -96,7 +97,7 @@ def _ask(recipe: Recipe, data: TrainingData, teacher: Teacher, team: Team, devic
     found = Answers.room(images, count, classes, _top(recipe, classes))
     with tqdm(total=count * images, desc=f"asking {teacher.name}", unit="image", leave=False, disable=None) as bar:
         for view in range(count):
-            for chosen in torch.split(torch.arange(images), BATCH):
+            for chosen in torch.split(torch.arange(images), min(BATCH, batch_for(data.images))):
                 batch = Batch(0, 0, data.images[places[chosen]].to(device), None, chosen, torch.full_like(chosen, view))
                 with torch.no_grad(), autocast(recipe.amp, device):
                     logits = teacher(views(batch))

@@ -47,8 +47,6 @@ class FoundTeacher(Teacher, Protocol):
     def input(self) -> InputSize: ...
 
 
-def logits_of_teacher(
-    teacher: Teacher, images: Images, device: torch.device | None = None, batch_size: int = 1000
-) -> Tensor:
+def logits_of_teacher(teacher: Teacher, images: Images, device: torch.device | None = None) -> Tensor:
     """Logits (N, K), on the teacher's `device`, of plain uint8 images (N, H, W, C), which may be elsewhere."""
-    return torch.cat([teacher(to_pixels(batch)) for batch in batches(images, batch_size, device)])
+    return torch.cat([teacher(to_pixels(batch)) for batch in batches(images, device)])
