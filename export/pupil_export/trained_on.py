@@ -17,7 +17,7 @@ from pupil_training.runs import load_recipe_json
 from pupil_trust import marks_of
 
 LABELLED, UNLABELLED = "trained_on.npy", "trained_on.unlabelled.npy"
-SHOWN = ("train", "validation")  # with their labels: validation chose the temperature, and which weights were kept
+SHOWN = ("train", "validation")  # with their labels: validation chose the temperature, and which round was the last
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        error.filename = str(path)  # a full disk does not say which file it is about, and nobody knows the partial one
+        if str(error.filename) in ("None", str(partial)):  # a full disk does not say which file it is about
+            error.filename = str(path)
         raise
     finally:
         partial.unlink(missing_ok=True)

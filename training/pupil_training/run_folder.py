@@ -52,13 +52,18 @@ def open_run(
     team.told(None)  # everyone has looked
     if team.leads:
         sweep(folder)
-    if team.leads and not going_on:
-        for name in ("result.json", "checkpoint.pt", "metrics.jsonl", "failure.pt"):
-            (folder / name).unlink(missing_ok=True)  # of the run that was here before
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
-        write_splits(folder / "splits.json", splits)
+        if not going_on:
+            _begin(recipe, splits, folder)
     return checkpoint.load(saved) if going_on else None
+
+
+def _begin(recipe: Recipe, splits: WrittenSplits, folder: Path) -> None:
+    """Nothing is left of the run that was here before, if any."""
+    for name in ("result.json", "checkpoint.pt", "metrics.jsonl", "failure.pt"):
+        (folder / name).unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
+    write_splits(folder / "splits.json", splits)
 
 
 def finish(

@@ -130,9 +130,9 @@ def gather(recipe: Recipe) -> TrainingData:
     if recipe.data.overlap == "refuse":
         ours = {"labels.file": pseudo.marked()} if pseudo else {}
         refuse_overlap({split: splits.marked(split) for split in splits.touched(used)} | ours)
-    sha256 = {split: each.sha256 for split, each in read.items()} | (
-        {"pseudo-labelled": pseudo.sha256} if pseudo else {}
-    )
+    sha256 = {split: each.sha256 for split, each in read.items()}
+    if pseudo is not None:
+        sha256["pseudo-labelled"] = pseudo.sha256
     written = splits.written_down(used, pseudo.marked() if pseudo else None)
     return TrainingData(images, targets, sample, pool, read["validation"], sha256, counts, splits, written)
 
