@@ -12,7 +12,8 @@ from pupil_training.models import MODELS, READS, InputSize, build_net, family_of
 from pupil_training.recipe import Recipe, load_recipe, parse_recipe, recipe_folder
 from pupil_training.settings import ModelSettings
 
-NETS = [*MODELS, "wrn-10-1", "torchvision/squeezenet1_1", "timm/resnet10t"]
+ONE_OF_EACH = {builder: name for name, builder in MODELS.items()}.values()
+NETS = [*ONE_OF_EACH, "wrn-10-1", "torchvision/squeezenet1_1", "timm/resnet10t"]
 SHIPPED = sorted(path.stem for path in recipe_folder().glob("*.toml"))
 
 

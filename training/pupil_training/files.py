@@ -22,7 +22,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        if str(error.filename) in ("None", str(partial)):  # a full disk does not say which file it is about
+        if error.filename in (None, str(partial)):  # a full disk does not say which file it is about
             error.filename = str(path)
         raise
     finally:
