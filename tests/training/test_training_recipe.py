@@ -37,6 +37,13 @@ def test_a_recipe_may_begin_with_the_mark_of_an_editor(tmp_path: Path) -> None:
     assert load_recipe(tmp_path / "recipe.toml").steps == 7
 
 
+def test_a_tilde_is_the_home_folder_wherever_a_place_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/mira")
+    recipe = load_recipe(written(tmp_path, "[distill]\nteacher = ['~/runs/a', 'runs/b~']"), ["data.root=~/photos"])
+    assert recipe.data.root == Path("/home/mira/photos")
+    assert recipe.distill.teacher == ("/home/mira/runs/a", "runs/b~")
+
+
 def test_a_recipe_survives_the_way_through_json() -> None:
     recipe = parse_recipe({"distill": {"teacher": "runs/t"}, "model": {"widths": [4, 8]}}, "here")
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe

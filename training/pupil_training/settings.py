@@ -12,13 +12,18 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # numpy takes none below 0, torch none above
+Place = Annotated[Path, AfterValidator(Path.expanduser)]  # no shell looks at ~ in data.root=~/photos
 Padding = Literal["edge", "reflect"]
 STRONGEST = 30  # the last of the magnitudes of RandAugment and TrivialAugment
 
 
 def _one_or_several(value: Any) -> Any:
     several = value if isinstance(value, (list, tuple)) else [value]
-    return tuple(str(each) if isinstance(each, Path) else each for each in several)
+    return tuple(str(Path(each).expanduser()) if _is_place(each) else each for each in several)
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, Path) or (isinstance(value, str) and value.startswith("~"))
 
 
 Teachers = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
@@ -62,11 +67,11 @@ class DataSettings(Settings):
     """Where the images are, what becomes of them, and which splits are cut out of `train`."""
 
     source: Annotated[str, AfterValidator(_known_source)] = "folders"
-    root: Path = Path("data")
-    table: Path | None = None  # table: CSV or Parquet with the columns path, label, and if need be split and group
+    root: Place = Path("data")
+    table: Place | None = None  # table: CSV or Parquet with the columns path, label, and if need be split and group
     options: dict[str, Any] = {}  # torchvision/NAME: more arguments of the data set's constructor
     download: bool = False  # torchvision/NAME: fetch what is missing in root
-    pool_root: Path | None = None  # a folder of unlabelled images elsewhere, which is then the pool
+    pool_root: Place | None = None  # a folder of unlabelled images elsewhere, which is then the pool
     height: Count = 28
     width: Count = 28
     channels: Literal[1, 3] = 1
@@ -81,7 +86,7 @@ class DataSettings(Settings):
     pool: Share = 0.0
     split_seed: Seed = 0  # apart from the run's seed, so that teacher and student share their splits
     groups: Annotated[str, AfterValidator(_regular_expression)] = ""  # over the path; one key, one split
-    splits: Path | None = None  # another run's splits.json, whose splits are taken as they are
+    splits: Place | None = None  # another run's splits.json, whose splits are taken as they are
     overlap: Literal["refuse", "drop", "allow"] = "refuse"  # one image in training and where the model is judged
     memory: Literal["auto", "keep", "stream"] = "auto"  # stream: decode images when they are needed, every time
     memory_limit_gb: Positive = 4.0  # auto: a set that takes more is streamed
@@ -121,10 +126,10 @@ class ModelSettings(Settings):
     input_dropout: Share = 0.0  # mlp: of pixels
     max_norm: Weight = 0.0  # mlp: the longest that the weights into one hidden unit may be; 0 leaves them alone
     drop_path: Share = 0.0  # resnet, wrn, timm/…: of the last block; earlier ones drop less
-    weights: Path | None = None  # torchvision/…: pretrained, by their name there (DEFAULT, IMAGENET1K_V1), or a file
+    weights: Place | None = None  # torchvision/…: pretrained, by their name there (DEFAULT, IMAGENET1K_V1), or a file
     download: bool = False  # fetch weights that are named and not in torch's cache yet
     neighbours: Count = 5  # knn
-    features: Path | None = None  # knn: compare what this run's net sees before its last layer, not pixels
+    features: Place | None = None  # knn: compare what this run's net sees before its last layer, not pixels
     body: "ModelSettings | None" = None  # knn: the net of these features, noted by training so that the run has it all
 
 
@@ -185,7 +190,7 @@ class AugmentSettings(Settings):
 class TransferSettings(Settings):
     """Weights from another run, and how fast they change (`pupil_training.transfer`)."""
 
-    run: Path | None = None  # a finished run; everything but its last layer is taken over
+    run: Place | None = None  # a finished run; everything but its last layer is taken over
     mode: Literal["whole", "head", "gradual"] = "whole"  # head: nothing else learns; gradual: layer after layer
     body_rate: Positive = 0.1  # whole, gradual: what was taken over learns this many times as fast as the new layer
     unfreeze_every: Count = 100  # gradual: steps between two layers, from the last one down
@@ -223,7 +228,7 @@ class DistillSettings(Settings):
     pool: bool = False  # follow the teacher on the pool too; there are no labels then, so hard_weight is 0
     logits: Literal["live", "cached", "views"] = "live"  # cached: asked once, on plain pictures; views: on some views
     views: Count = 8  # views of each image, which come round again
-    cache: Path | None = None  # the folder of the answers; beside the run and named by their origin if absent
+    cache: Place | None = None  # the folder of the answers; beside the run and named by their origin if absent
     cache_top: Count | None = None  # how many classes an answer keeps; up to 10 if absent
     mismatched_views: bool = False  # allow cached logits beside augmentation: the teacher saw another picture
     match_prior: bool = False  # shift the biases until the mean scores on the pool are the classes' true shares
@@ -252,7 +257,7 @@ class DistillSettings(Settings):
 class LabelsSettings(Settings):
     """Accepted pseudo-labels that join the training split."""
 
-    file: Path | None = None
+    file: Place | None = None
     kind: Literal["hard", "soft"] = "hard"
     balance: bool = False  # of each class the surest ones up to the median; rare ones up to five times
     ratio: Weight = 0.0  # repeat labelled images until an epoch has this many pseudo-labelled for each; 0: as they are
@@ -262,7 +267,7 @@ class SelfTrainSettings(Settings):
     """Rounds of teacher -> accepted labels -> student (`pupil_training.selftrain`)."""
 
     rounds: Count = 3
-    teacher: Path | None = None  # a finished run to begin with; else one is trained on the labels alone
+    teacher: Place | None = None  # a finished run to begin with; else one is trained on the labels alone
     teacher_steps: Count | None = None  # of that first one; `steps` if absent
     student: ModelSettings | None = None  # of the rounds after it; `model` if absent
     guarantee: Literal["pac", "fdr", "fixed", "none"] = "pac"
