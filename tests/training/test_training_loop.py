@@ -132,6 +132,9 @@ def test_a_loss_that_is_no_number_is_named_with_its_step_and_can_be_replayed(
     assert found.images
     told = CliRunner().invoke(diagnose, [str(tmp_path / "failure.pt")])
     assert f"first in layer {found.layer}, for {len(found.images)} images" in told.stdout
+    other = tmp_path / "splits.json"
+    told = CliRunner().invoke(diagnose, [str(other)])
+    assert told.stderr == f"Error: {other}: damaged, or not what a failed run left (UnpicklingError)\n"
 
 
 def test_a_poisoned_image_is_found_by_replaying_the_step(recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import click
 import torch
 from torch import Tensor, nn
 
+from pupil_training.commands import one_line_errors
 from pupil_training.data.feed import Batch
+from pupil_training.errors import RunError
 from pupil_training.files import written_whole
 from pupil_training.models import Classifier
 from pupil_training.objectives.objective import Losses
@@ -66,10 +68,13 @@ def check_answers(logits: Tensor, step: int) -> None:
 
 
 def replay(path: Path) -> Diagnosis:
-    """Passes the batch through the net once more, as it was in training, and watches every layer."""
+    """Passes the batch through the net once more, as it was in training, and watches every layer. Raises RunError."""
     from pupil_training.augment import views_of
 
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises half a dozen types for a file that is not its own
+        raise RunError(f"{path}: damaged, or not what a failed run left ({type(error).__name__})") from None
     recipe = Recipe.model_validate_json(state["recipe"])
     model = new_classifier(recipe.model, recipe.data, tuple(state["classes"]))
     model.load_state_dict(state["weights"])
@@ -97,7 +102,8 @@ def _watch(name: str, bad: list[tuple[str, list[int]]]) -> Any:
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
 def main(file: Path) -> None:
     """Replay the step that ended a run, and name the layer and the images where numbers ended."""
-    found = replay(file)
+    with one_line_errors():
+        found = replay(file)
     terms = ", ".join(f"{name} {value}" for name, value in found.terms.items())
     click.echo(f"step {found.step}: {terms}")
     if found.layer is None:
