@@ -32,6 +32,32 @@ def test_other_shares_of_the_classes_are_noticed_by_chi_squared() -> None:
     assert found.classes == pytest.approx(float(chi2.sf(4 * 9.5**2 / 50, 1)))
 
 
+def test_an_honest_pool_of_many_classes_most_of_them_rare_is_let_through() -> None:
+    """A plain chi-squared test takes every fifth of these for another source."""
+    random = np.random.default_rng(2)
+    shares = 1 / np.arange(1, 1001) ** 2
+    draws = [[random.choice(1000, images, p=shares / shares.sum()) for images in (1000, 20_000)] for _ in range(150)]
+    found = [shift_test(np.ones(1000), ours, np.ones(20_000), theirs).classes for ours, theirs in draws]
+    assert sum(p < 0.001 for p in found) <= 2
+    assert 0.3 < np.mean([p < 0.5 for p in found]) < 0.7
+
+
+def test_rare_classes_count_as_one_kind() -> None:
+    """50, 6, 2 and 2 of 60 against twice 45, 7, 3 and 5: of the last two less than 5 are expected among 60, so one."""
+    ours, theirs = np.repeat([0, 1, 2, 3], [50, 6, 2, 2]), np.repeat([0, 1, 2, 3], [90, 14, 6, 10])
+    found = shift_test(np.ones(60), ours, np.ones(120), theirs)
+    expected = [140 / 3, 20 / 3, 20 / 3]  # of each kind in the first third of all images
+    statistic = sum((seen - of) ** 2 * (1 / of + 1 / (2 * of)) for seen, of in zip([50, 6, 4], expected, strict=True))
+    assert found.classes == pytest.approx(float(chi2.sf(statistic, 2)))
+
+
+def test_a_class_that_calibration_hardly_knows_and_the_pool_is_full_of_is_noticed() -> None:
+    random = np.random.default_rng(3)
+    ours, theirs = random.integers(0, 1000, 1000), random.integers(0, 1000, 5000)
+    assert shift_test(np.ones(1000), ours, np.ones(5000), theirs).classes > 0.001
+    assert shift_test(np.ones(1000), ours, np.ones(5000), np.where(theirs < 100, 7, theirs)).classes < 1e-6
+
+
 def test_a_class_that_neither_predicts_does_not_count() -> None:
     same = np.array([0, 3, 3, 0])
     assert shift_test(np.ones(4), same, np.ones(4), same).classes == 1.0

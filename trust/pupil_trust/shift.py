@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pupil_trust.arrays import confidences
 
+ENOUGH = 5.0  # images of a kind that chi-squared takes in the smaller set (Cochran 1954)
+
 
 class Shift(NamedTuple):
     """The p-values of "calibration set and pool come from one source", by what was compared."""
@@ -40,13 +42,31 @@ def shift_test(
 
 
 def _same_shares(ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> float:
-    """The p-value of a chi-squared test of homogeneity over the classes that occur; 1 where only one does."""
+    """The p-value of a chi-squared test of homogeneity over the kinds that occur; 1 where only one does."""
     from scipy.stats import chi2_contingency
 
-    kinds = 1 + max(int(ours.max()), int(theirs.max()))
-    table = np.array([np.bincount(each, minlength=kinds) for each in (ours, theirs)])
-    table = table[:, table.sum(axis=0) > 0]
+    classes = 1 + max(int(ours.max()), int(theirs.max()))
+    table = np.array([np.bincount(each, minlength=classes) for each in (ours, theirs)])
+    table = _rare_ones_together(table[:, table.sum(axis=0) > 0])
     return float(chi2_contingency(table).pvalue) if table.shape[1] > 1 else 1.0
+
+
+def _rare_ones_together(table: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts (2, kinds) of which enough are expected in both rows, of counts (2, classes), the rarest grouped.
+
+    One image of a class that is hardly ever there would weigh as much as many others: of a thousand classes, as most
+    data has them, every fifth honest pool would be taken for another one.
+    """
+    totals = table.sum(axis=0)
+    expected = totals * (table.sum(axis=1).min() / totals.sum())
+    order = np.argsort(-totals, kind="stable")
+    begins, waiting = [0], 0.0
+    for place, images in enumerate(expected[order].tolist(), start=1):
+        waiting += images
+        if waiting >= ENOUGH:
+            begins.append(place)
+            waiting = 0.0
+    return np.add.reduceat(table[:, order], begins[:-1] or [0], axis=1)  # what is left goes to the last kind
 
 
 def _predicted(classes: ArrayLike, images: int) -> NDArray[np.int64]:
