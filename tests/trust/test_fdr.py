@@ -44,6 +44,11 @@ def test_a_small_example_worked_by_hand() -> None:
     assert fdr_threshold(calibration, [*pool, 0.99], precision=0.66) == 0.55
 
 
+def test_it_takes_one_image_for_each_that_may_be_wrong_less_one() -> None:
+    wanted = {0.5: 1, 0.9: 9, 0.95: 19, 0.99: 99, 0.999: 999, math.nextafter(1, 0): 10**16 - 1}
+    assert {precision: needed_for_fdr(precision) for precision in wanted} == pytest.approx(wanted)
+
+
 def test_the_certificate_counts_the_calibration_set_at_the_threshold() -> None:
     calibration = Calibration(
         np.array([0.9] * 30 + [0.4] * 10), np.array([True] * 30 + [False] * 10), np.array([0.9, 0.4])

@@ -64,6 +64,13 @@ def test_one_image_fewer_than_needed_is_not_enough(precision: float, delta: floa
     assert p_value(wrong, needed, precision) <= delta < p_value(wrong, needed - 1, precision)
 
 
+@pytest.mark.parametrize("precision", [0.9999, 1 - 1e-9, 1 - 1e-12, math.nextafter(1, 0)])
+@pytest.mark.parametrize("delta", [0.5, 0.05, 1e-9])
+def test_promises_that_nobody_can_keep_are_priced_too(precision: float, delta: float) -> None:
+    """Without an error it takes log(delta) / log(precision)."""
+    assert needed_images(precision, delta) == pytest.approx(math.log(delta) / math.log(precision), rel=1e-6, abs=1)
+
+
 def test_the_loosest_certified_threshold_is_taken_with_its_counts() -> None:
     calibration = some((0.99, 60, 0), (0.9, 40, 1), (0.5, 10, 10), grid=(0.99, 0.9, 0.5))
     certificate = pac_certificate(calibration, precision=0.95, delta=0.05, fingerprint="f")

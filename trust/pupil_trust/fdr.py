@@ -5,6 +5,7 @@ share: only its mean over calibration sets keeps it.
 """
 
 import math
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,4 +55,5 @@ def fdr_accept(
 
 
 def _wrong_share(precision: float) -> float:
-    return round(1 - share(precision, "precision"), 12)  # 1 - 0.9 is 0.09999999999999998, and would ask for one more
+    # Of the number as it is written: 1 - 0.9 is 0.09999999999999998, and would ask for one more.
+    return float(1 - Decimal(str(share(precision, "precision"))))

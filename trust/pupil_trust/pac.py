@@ -5,7 +5,7 @@ that was used for nothing else, from the same source as the images to be labelle
 of no known class, about one class alone, or about another model than the one with its fingerprint.
 """
 
-from scipy.special import bdtrc
+from scipy.special import betainc
 
 from pupil_trust.arrays import share
 from pupil_trust.calibration import Calibration
@@ -18,8 +18,8 @@ def p_value(wrong: int, accepted: int, precision: float) -> float:
     The exact binomial tail, for counts the tightest of the tests; 1 where no image is right.
     """
     right = accepted - wrong
-    # Counting the right ones instead spares 1 - precision its rounding.
-    return float(bdtrc(right - 1, accepted, precision)) if right > 0 else 1.0
+    # As P(Bin(accepted, precision) >= right), which spares 1 - precision its rounding; bdtrc counts to 2^31 at most.
+    return float(betainc(right, wrong + 1, precision)) if right > 0 else 1.0
 
 
 def needed_images(precision: float, delta: float, wrong: int = 0) -> int:

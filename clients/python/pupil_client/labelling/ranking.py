@@ -8,6 +8,7 @@ The server says that of any threshold, so the pool is ranked here, whatever its 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from functools import cache
 
 from pupil_client.labelling.promise import ABOVE_ALL
@@ -25,7 +26,7 @@ def fdr_certificate(
         return certificate_at(ranked[rank - 1]).wrong
 
     images = certificate_at(1.0).calibration
-    rank = _last_rank(len(ranked), images, round(1 - precision, 12), wrong)
+    rank = _last_rank(len(ranked), images, float(1 - Decimal(str(precision))), wrong)
     found = certificate_at(ranked[rank - 1] if rank else 1.0)
     promise = replace(found, guarantee="fdr", precision=precision, delta=1.0, p_value=1.0)
     return promise if rank else replace(promise, threshold=ABOVE_ALL, accepted=0, wrong=0, coverage=0.0)
