@@ -75,7 +75,7 @@ class CascadeHandler:
         certificate = await self._certificates.of(student, teacher, request.cascade)
         ours = await student.predict(request.images, paid)
         scores = ours.outputs.scores.copy()
-        deferred = scores.max(axis=1).astype(np.float64) < certificate.threshold
+        deferred = ~(scores.max(axis=1).astype(np.float64) >= certificate.threshold)  # NaN is no confidence
         theirs, route = None, pb.ROUTE_TEACHER
         if deferred.any():
             left = ours.pixels[deferred] if student.sees_like(teacher) else _files(request.images, deferred)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.call import Call
 from pupil_server.certificates import calibration_message, certificate_message
-from pupil_server.errors import BadImage, BadRequest, NoCertificate, Overloaded
+from pupil_server.errors import BadImage, BadRequest, Code, NoCertificate, Overloaded
 from pupil_server.metrics import Metrics
 from pupil_server.model import LoadedModel
 from pupil_server.priority import Priority
@@ -32,6 +32,7 @@ from pupil_trust import (
 )
 
 PRECISION, DELTA = 0.99, 0.05
+NO_NUMBER = pb.PseudoLabel(error=pb.Error(code=Code.INTERNAL, message="the model's scores of it are no numbers"))
 MOST_HELD_SCORES = 64_000_000  # float32 scores that one FDR stream may hold back: 256 MB
 
 
@@ -142,9 +143,12 @@ async def _label(
 ) -> pb.PseudoLabelResponse:
     answer, broken = await _predict_when_there_is_room(model, request.images, call)
     scores = answer.outputs.scores if answer else np.empty((0, len(model.facts.classes)), np.float32)
-    accepted = (scores.max(axis=1).astype(np.float64) >= threshold).tolist()  # as float32 the threshold is rounded
-    each = zip(model.writer.predictions(scores, top_k=1, everything=plan.scores), accepted, strict=True)
-    labels = [pb.PseudoLabel(prediction=prediction, accepted=sure) for prediction, sure in each]
+    confidence = scores.max(axis=1).astype(np.float64).tolist()  # as float32 the threshold would be rounded
+    each = zip(model.writer.predictions(scores, top_k=1, everything=plan.scores), confidence, strict=True)
+    labels = [
+        NO_NUMBER if math.isnan(sure) else pb.PseudoLabel(prediction=prediction, accepted=sure >= threshold)
+        for prediction, sure in each
+    ]
     for place, problem in sorted(broken.items()):
         labels.insert(place, pb.PseudoLabel(error=pb.Error(code=problem.code, message=str(problem))))
     return pb.PseudoLabelResponse(labels=labels, answered_by=model.answered_by(answer))
