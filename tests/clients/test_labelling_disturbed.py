@@ -10,6 +10,7 @@ import pytest
 
 from pupil_client import Client, Unavailable
 from pupil_client.labelling.asking import ModelChanged
+from pupil_client.labelling.evidence import Answers
 from pupil_client.labelling.job import SHARD_IMAGES, Job, run, threads
 from pupil_client.labelling.ledger import work_folder
 from pupil_client.labelling.promise import Promise
@@ -27,6 +28,15 @@ def undisturbed(real, pool, tmp_path_factory):
         job = Job(open_source(pool / "pool.npy"), output, client.model("teacher"), PROMISE, "here")
         run(client, job, lambda images: None)
     return output.read_bytes()
+
+
+class Undecided:
+    """Evidence that ends a job when all is labelled."""
+
+    answers = Answers([], [])
+
+    def decide(self, pool):
+        raise Stopped
 
 
 def ignore(images):
@@ -78,6 +88,17 @@ def test_a_shard_that_is_done_is_not_asked_for_again(make_job, undisturbed):
     run(client, job(), still_there)
     assert job().output.read_bytes() == undisturbed
     assert not work_folder(job().output).exists()
+
+
+def test_shards_that_somebody_changed_or_removed_are_labelled_anew(make_job, undisturbed):
+    client, job = make_job
+    with pytest.raises(Stopped):
+        run(client, job(evidence=Undecided()), ignore)
+    first, second, _ = sorted(work_folder(job().output).glob("shards/*.json"))
+    first.write_bytes(first.read_bytes().replace(b"class-a", b"class-b"))
+    second.unlink()
+    run(client, job(), ignore)
+    assert job().output.read_bytes() == undisturbed
 
 
 def test_a_server_that_is_killed_and_comes_back_is_waited_for(toolbox, repository, pool, tmp_path, undisturbed):

@@ -1,4 +1,4 @@
-"""A model whose scores of some images are no numbers, as where an activation overflows: nothing is promised of those."""
+"""Scores that are no numbers, as where an activation overflows: nothing is promised of those."""
 
 import json
 

@@ -23,7 +23,7 @@ from pupil_client.labelling.cluster import (
     in_one_line,
 )
 from pupil_client.labelling.job import Job, Progress
-from pupil_client.labelling.ledger import Ledger, Shard
+from pupil_client.labelling.ledger import Ledger
 from pupil_client.labelling.node import Answer
 from pupil_client.labelling.pictures import Picture
 
@@ -108,8 +108,7 @@ class ClusterCrew:
             shipped = [picture.in_memory() for picture in pictures]
             self._running[worker.label(shipped)] = worker, (number, pictures)
             return
-        self._ledger.write(number, answer.lines)
-        self._ledger.finish(Shard(number, len(answer.lines), self._served_by))
+        self._ledger.finish(self._ledger.write(number, answer.lines, self._served_by))
         self.progress(len(answer.lines))
 
     def _lose(self, worker: Worker, error: RayError) -> None:

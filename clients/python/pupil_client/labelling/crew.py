@@ -32,7 +32,7 @@ class Threads:
         self._ledger = ledger
         self._served_by = served_by
         self._threads = ThreadPoolExecutor(MOST_STREAMS, thread_name_prefix="label")
-        self._running: dict[Future[int], int] = {}
+        self._running: set[Future[Shard]] = set()
 
     def __enter__(self) -> "Threads":
         return self
@@ -50,7 +50,7 @@ class Threads:
         """Begins with a shard once there is a place. Raises what went wrong with an earlier one."""
         while len(self._running) >= self._asker.pace.streams:
             self._settle()
-        self._running[self._threads.submit(self._label, number, pictures)] = number
+        self._running.add(self._threads.submit(self._label, number, pictures))
 
     def finish(self) -> None:
         """Waits for the last of them. Raises what went wrong."""
@@ -58,11 +58,9 @@ class Threads:
             self._settle()
 
     def _settle(self) -> None:
-        done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        done, self._running = wait(self._running, return_when=FIRST_COMPLETED)
         for future in done:
-            self._ledger.finish(Shard(self._running.pop(future), future.result(), self._served_by))
+            self._ledger.finish(future.result())
 
-    def _label(self, number: int, pictures: Sequence[Picture]) -> int:
-        lines = self._asker.label(pictures)
-        self._ledger.write(number, lines)
-        return len(lines)
+    def _label(self, number: int, pictures: Sequence[Picture]) -> Shard:
+        return self._ledger.write(number, self._asker.label(pictures), self._served_by)

@@ -52,7 +52,7 @@ class Job:
             "model": f"{self.model.name}/{self.model.version}",
             "fingerprint": self.model.fingerprint,
             "precision": self.model.precision,
-            "shards": f"{SHARD_IMAGES} images or {SHARD_BYTES} bytes, in JSON",
+            "shards": f"{SHARD_IMAGES} images or {SHARD_BYTES} bytes, in JSON, by SHA-256",
         }
 
 
@@ -122,7 +122,8 @@ def _agree(folder: Path, job: Job, ledger: Ledger) -> None:
 
 
 def _label(job: Job, ledger: Ledger, crew: Crew) -> None:
-    """Every shard that the ledger does not know yet."""
+    """Every shard that the ledger does not know yet, or whose file is not what it knows."""
+    ledger.forget_damaged()
     finished = {shard.number for shard in ledger.finished()}
     seen = 0
     for number, pictures in enumerate(_shards(job.source.pictures())):

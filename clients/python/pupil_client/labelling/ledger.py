@@ -1,7 +1,7 @@
 """What is done of a job: a folder beside its output, with a ledger in SQLite and a file for each finished shard.
 
 Shards are written aside and renamed before the ledger hears of them, so that a process may die at any moment: what
-the ledger does not know is done again, into the same file.
+the ledger does not know is done again, into the same file, and so is a shard whose file is not what was written.
 """
 
 import json
@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ Line = list[Any]  # of one image, see `asking.py`
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS job (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS shards (number INTEGER PRIMARY KEY, images INTEGER, served_by TEXT);
+CREATE TABLE IF NOT EXISTS shards (number INTEGER PRIMARY KEY, images INTEGER, served_by TEXT, sha256 TEXT);
 """
 
 
@@ -28,6 +29,7 @@ class Shard(NamedTuple):
     number: int
     images: int
     served_by: str
+    sha256: str  # of its file
 
 
 class Ledger:
@@ -59,29 +61,44 @@ class Ledger:
 
     def finished(self) -> list[Shard]:
         """The shards that are done, in order."""
-        rows = self._sql.execute("SELECT number, images, served_by FROM shards ORDER BY number")
+        rows = self._sql.execute("SELECT number, images, served_by, sha256 FROM shards ORDER BY number")
         return [Shard(*row) for row in rows]
+
+    def forget_damaged(self) -> None:
+        """Shards whose files were changed or removed count as not done. Raises OSError."""
+        for shard in self.finished():
+            if self._content(shard) is None:
+                with self._told():
+                    self._sql.execute("DELETE FROM shards WHERE number = ?", (shard.number,))
 
     def finish(self, shard: Shard) -> None:
         """Its file is in place."""
         with self._told():
-            self._sql.execute("INSERT INTO shards VALUES (?, ?, ?)", shard)
+            self._sql.execute("INSERT INTO shards VALUES (?, ?, ?, ?)", shard)
 
-    def write(self, number: int, lines: list[Line]) -> None:
-        """The file of a shard; any thread may do it. Raises OSError."""
+    def write(self, number: int, lines: list[Line], served_by: str) -> Shard:
+        """The file of a shard, which is not finished yet; any thread may do it. Raises OSError."""
+        content = json.dumps(lines).encode()  # at once: line by line takes three times as long
         with whole_file(self._file(number)) as file:
-            file.write(json.dumps(lines).encode())  # at once: line by line takes three times as long
+            file.write(content)
+        return Shard(number, len(lines), served_by, sha256(content).hexdigest())
 
     def read(self, shard: Shard) -> list[Line]:
         """The images of a finished shard. Raises ValueError where the file is not what was written, OSError."""
-        file = self._file(shard.number)
+        content = self._content(shard)
+        if content is None:
+            file = self._file(shard.number)
+            raise ValueError(f"{file}: changed since it was written; the same command labels its images anew")
+        lines: list[Line] = json.loads(content)
+        return lines
+
+    def _content(self, shard: Shard) -> bytes | None:
+        """None where it is not what was written."""
         try:
-            lines: list[Line] = json.loads(file.read_bytes())
-            if len(lines) == shard.images:
-                return lines
-        except ValueError:  # no JSON, or no text at all
-            pass
-        raise ValueError(f"{file}: not the {shard.images} images that were written; remove {self._folder}")
+            content = self._file(shard.number).read_bytes()
+        except FileNotFoundError:
+            return None
+        return content if sha256(content).hexdigest() == shard.sha256 else None
 
     def close(self) -> None:
         """Another process may go on."""
