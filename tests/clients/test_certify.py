@@ -136,7 +136,9 @@ def test_each_class_keeps_its_own_promise(certify, label, sample, toolbox):
     assert 0 < len(expected) < len(toolbox.classes)
     found = json.loads(file.read_text())["by_class"]
     assert {name: each["threshold"] for name, each in found.items()} == expected
-    rows = list(read_rows(label("--certificate", file)[1]))
+    done, output = label("--certificate", file)
+    assert "accepted at precision ≥ 0.8 with confidence 0.9 in each class, " in done.stderr
+    rows = list(read_rows(output))
     assert [row["accepted"] for row in rows] == [row["confidence"] >= expected.get(row["label"], 2.0) for row in rows]
     assert any(row["accepted"] for row in rows)
 

@@ -1,6 +1,7 @@
 """A pool that is not like the calibration images: its certificate is withheld, and what may be done then."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -54,6 +55,8 @@ def test_who_allows_the_shift_goes_on_from_the_scores_that_are_there_and_every_l
     assert done.exit_code == 0, done.stderr
     rows = list(read_rows(tmp_path / "labels.jsonl"))
     assert len(rows) == IMAGES
+    said = r"accepted at precision ≥ 0.9 with confidence 0.95 for images like the calibration images, and these images "
+    assert re.search(rf"600 images: [\d,]+ {said}are not \(p = \d+e-\d+\)", done.stderr)
     assert all(row["certificate"]["shift_allowed"] and row["certificate"]["shift_p_value"] < LEVEL for row in rows)
 
 

@@ -34,7 +34,7 @@ def fdr_threshold(calibration: Calibration, pool_confidence: ArrayLike, *, preci
     pool = np.sort(confidences(pool_confidence, "pool confidence"))[::-1]
     if calibration.images < needed_for_fdr(precision):
         raise NotCertifiable(
-            f"precision {precision:g} in expectation needs at least {needed_for_fdr(precision)} calibration images, "
+            f"precision {precision} in expectation needs at least {needed_for_fdr(precision)} calibration images, "
             f"has {calibration.images}"
         )
     wrong = np.sort(calibration.confidence[~calibration.correct])

@@ -104,7 +104,7 @@ class CertificateFile:
             told += f"{len(self.by_class)} of {len(self.facts['classes'])} classes certified"
         else:
             told += "accepted is what keeps the promise in each pool"
-        return f"{told}; {asked['guarantee']}, precision {asked['precision']:g}, delta {asked['delta']:g}"
+        return f"{told}; {asked['guarantee']}, precision {asked['precision']}, delta {asked['delta']}"
 
     @cached_property
     def _confidence(self) -> list[float]:

@@ -10,7 +10,7 @@ from pupil_client import messages
 from pupil_client.client import Client
 from pupil_client.errors import NotCertified
 from pupil_client.labelling.ledger import Line
-from pupil_client.labelling.promise import Promise, persistent, what_would_do
+from pupil_client.labelling.promise import Promise, in_words, persistent, what_would_do
 from pupil_client.labelling.ranking import fdr_certificate
 from pupil_client.results import Certificate, ModelInfo
 from pupil_client.retries import persistently
@@ -51,6 +51,15 @@ class Verdict:
         """The same as a cell of the labels file."""
         nothing = {"signature": None, "shift_p_value": None, "shift_allowed": False}
         return {**asdict(self.of(label)), **nothing, **self.about}
+
+    def in_words(self) -> str:
+        """`at precision ≥ 0.99 with confidence 0.95`, and what else is to be known of it."""
+        promised = in_words(self.certificate) + (" in each class" if self.by_class else "")
+        if not self.about.get("shift_allowed"):
+            return promised
+        shift = self.about.get("shift_p_value")
+        unlike = "nobody knows whether these images are" if shift is None else f"these images are not (p = {shift:.1g})"
+        return f"{promised} for images like the calibration images, and {unlike}"
 
 
 class Evidence(Protocol):

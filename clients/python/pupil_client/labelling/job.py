@@ -168,7 +168,7 @@ def _decide(job: Job, evidence: Evidence, ledger: Ledger) -> Verdict:
 
 def _write(job: Job, ledger: Ledger, verdict: Verdict) -> Tally:
     """The output, in the order of the source."""
-    tally = Tally(verdict.certificate)
+    tally = Tally(verdict.certificate, verdict.in_words())
     spelled = cache(verdict.spelled)  # by class
     with labels_file(job.output, aside=ledger.aside) as write:
         for shard in ledger.finished():

@@ -8,7 +8,7 @@ from pupil_client.labelling.rows import Table
 from pupil_client.results import Certificate
 from pupil_client.retries import Attempts, RetryBudget
 
-USUAL = (0.99, 0.98, 0.95, 0.9, 0.8)  # precisions that are asked for
+USUAL = (0.999, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8)  # precisions that are asked for
 TRIES = 1000  # patience ends them sooner
 ABOVE_ALL = 2.0  # a threshold that no confidence reaches
 
@@ -47,6 +47,7 @@ class Tally:
     """How many labels were accepted, abstained from, and skipped because the image could not be read."""
 
     certificate: Certificate
+    promised: str  # in words
     accepted: int = 0
     abstained: int = 0
     skipped: int = 0
@@ -63,15 +64,15 @@ class Tally:
         total = self.accepted + self.abstained + self.skipped
         why = " (the column error says why)" if self.skipped else ""
         rest = f"{self.abstained:,} abstained, {self.skipped:,} skipped{why}"
-        return f"{total:,} images: {self.accepted:,} accepted {in_words(self.certificate)}, {rest}"
+        return f"{total:,} images: {self.accepted:,} accepted {self.promised}, {rest}"
 
 
 def in_words(certificate: Certificate) -> str:
     """The promise as an engineer would say it."""
     if certificate.guarantee == "pac":
-        return f"at precision ≥ {certificate.precision:g} with confidence {1 - certificate.delta:g}"
+        return f"at precision ≥ {certificate.precision} with confidence {round(1 - certificate.delta, 15)}"
     if certificate.guarantee == "fdr":
-        return f"at precision ≥ {certificate.precision:g} in expectation"
+        return f"at precision ≥ {certificate.precision} in expectation"
     if certificate.guarantee == "fixed":
         return f"from confidence {certificate.threshold:g} on, without a promise"
     return "without a promise"
