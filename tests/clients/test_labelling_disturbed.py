@@ -177,6 +177,18 @@ def test_a_model_that_is_another_after_a_restart_ends_the_job_and_keeps_what_is_
     assert not output.exists()
 
 
+@pytest.mark.parametrize("guarantee", ["pac", "fdr"])
+def test_the_evidence_of_another_model_under_the_same_name_counts_for_nothing(server, tmp_path, guarantee):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.png").write_bytes(b"dog 1")
+    with Client(server.address) as client:
+        before = replace(client.model("student"), fingerprint="before")
+        job = Job(open_source(tmp_path / "photos"), tmp_path / "labels.csv", before, Promise(guarantee), "here")
+        with pytest.raises(ModelChanged, match="student/2 was replaced while it labelled"):
+            run(client, job, ignore)
+    assert server.rules.batches == []
+
+
 def test_a_job_over_another_source_than_it_was_begun_with_is_refused_in_one_line(make_job, pool):
     client, job = make_job
     with pytest.raises(Stopped):

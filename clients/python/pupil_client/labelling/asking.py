@@ -28,6 +28,15 @@ class ModelChanged(PupilError):
     """Another model answers than the one that the job was begun with."""
 
 
+def require_answered_by(model: ModelInfo, by: pb.AnsweredBy) -> None:
+    """Raises ModelChanged where it was another model."""
+    if by.fingerprint != model.fingerprint:
+        raise ModelChanged(
+            f"{model.name}/{model.version} was replaced while it labelled: begun with fingerprint "
+            f"{model.fingerprint[:12]}, answered by {by.fingerprint[:12]}; load the one before again"
+        )
+
+
 class Sent(NamedTuple):
     """An image that is on its way, or was never sent because it cannot be read."""
 
@@ -114,7 +123,7 @@ class Asker:
         lines: list[Line] = []
         try:
             for response in self._client.pseudo_label_messages(self._requests(pictures, sent)):
-                self._check(response.answered_by)
+                require_answered_by(self._model, response.answered_by)
                 for label in response.labels:
                     while sent and sent[0].error is not None:
                         lines.append(_line(sent.popleft(), None))
@@ -153,13 +162,6 @@ class Asker:
         """Pixels travel as they are where they have the model's size, and else as a file."""
         size = (self._model.height, self._model.width, self._model.channels)
         return image if image.shape in (None, size) else png(image)
-
-    def _check(self, by: pb.AnsweredBy) -> None:
-        if by.fingerprint != self._model.fingerprint:
-            raise ModelChanged(
-                f"{self._model.name}/{self._model.version} was replaced while it labelled: begun with fingerprint "
-                f"{self._model.fingerprint[:12]}, answered by {by.fingerprint[:12]}; load the one before again"
-            )
 
 
 def _plan(model: ModelInfo, promise: Promise) -> pb.LabelPlan:

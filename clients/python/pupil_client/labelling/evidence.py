@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from pupil_client import messages
 from pupil_client.client import Client
 from pupil_client.errors import NotCertified
+from pupil_client.labelling.asking import require_answered_by
 from pupil_client.labelling.ledger import Line
 from pupil_client.labelling.promise import Promise, in_words, persistent, what_would_do
 from pupil_client.labelling.ranking import fdr_certificate
@@ -92,14 +93,16 @@ class ServerEvidence:
 
 
 def ask_for_evidence(client: Client, model: ModelInfo, promise: Promise, *, patience: float) -> ServerEvidence:
-    """What the server can promise before it sees an image. Raises NotCertified, PupilError."""
+    """What the server can promise before it sees an image. Raises NotCertified, ModelChanged, PupilError."""
 
     def ask(promise: Promise) -> pb.PseudoLabelResponse:
         plan = messages.label_plan(model=model.exactly, **asdict(promise), scores=False)
         plan.calibration = promise.promises
         requests = [pb.PseudoLabelRequest(plan=plan)]
         found = persistently(lambda: list(client.pseudo_label_messages(iter(requests))), persistent(patience))
-        return messages.only_response(found)
+        only = messages.only_response(found)
+        require_answered_by(model, only.answered_by)
+        return only
 
     def at(threshold: float) -> Certificate:
         return messages.certificate(ask(Promise("fixed", threshold=min(threshold, 1.0))).certificate)
