@@ -174,6 +174,18 @@ def test_an_image_that_is_there_twice_counts_once_and_only_the_calibration_split
     assert json.loads(again.read_text())["sample"] == once["sample"]
 
 
+def test_copies_under_other_names_count_where_the_model_is_wrong_on_them(certify, folder, sample):
+    """Or else a pool that is full of one wrong image could be promised to be right."""
+    copies = []
+    for number in (WRONG[0], WRONG[0] + 1):  # the second one is right
+        name, label = sample.rows[number]
+        for place in range(5):
+            (folder / f"copy-{place}-{name}").write_bytes((folder / name).read_bytes())
+            copies.append((f"copy-{place}-{name}", label))
+    done, _ = certify("--precision", 0.8, rows=[*sample.rows, *copies, *copies])
+    assert f"on {IMAGES + 5} labelled images, {len(WRONG) + 5} of them wrong" in done.stderr
+
+
 def test_what_must_not_be_certified_is_refused_in_one_line(certify, folder, sample, tmp_path, toolbox):
     name, label = sample.rows[0]
     other = next(each for each in toolbox.classes if each != label)

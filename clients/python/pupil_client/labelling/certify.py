@@ -92,17 +92,22 @@ def certify(
 
 
 def _sample(asker: Asker, classes: Sequence[str], labelled: Sequence[Labelled], *, others: bool) -> list[Answered]:
-    """Each image once."""
+    """Each image once, and again where a copy of it lies in the pool under another name and the model is wrong on it.
+
+    A copy on which it is right proves nothing new, but a wrong one that a pool holds often is often a wrong label.
+    """
     numbers = {name: number for number, name in enumerate(classes)}
     first: dict[str, Labelled] = {}  # by SHA-256
+    names = set[str]()
     found = []
     for each, line in zip(labelled, _asked(asker, (each.picture for each in labelled)), strict=True):
         name, digest, predicted, confidence, *_, error = line
         if error is not None:
             raise ValueError(f"{each.picture.name}: {error}; mend it, or take its row out of the sample")
-        if _is_first(first, digest, each):
-            label = _number(numbers, each, others=others)
+        is_first, label = _is_first(first, digest, each), _number(numbers, each, others=others)
+        if is_first or (name not in names and numbers[predicted] != label):
             found.append(Answered(name, digest, confidence, numbers[predicted], label))
+        names.add(name)
     return found
 
 
