@@ -17,6 +17,7 @@ from PIL import Image
 from pupil_client.command import main
 from pupil_client.labelling import exports
 from pupil_client.labelling.extract import Extracted, extract
+from pupil_client.labelling.review import choose
 from pupil_client.labelling.rows import read_rows
 from pupil_client.labelling.sources import open_source
 
@@ -144,17 +145,21 @@ class Scores(list):
         Scores.now -= 1
 
 
-def test_of_all_rows_there_are_never_more_in_memory_than_are_written_at_once(tmp_path, monkeypatch):
+@pytest.mark.parametrize("only", ["all", "abstained"])
+def test_there_are_never_more_rows_in_memory_than_are_written_at_once(tmp_path, monkeypatch, only):
+    """The doubtful ones, which are put in order, neither."""
     monkeypatch.setattr(exports, "ROWS", 8)
     np.save(tmp_path / "pool.npy", np.zeros((100, 2, 2), np.uint8))
 
     def rows():
         for number in range(100):
-            yield row(f"{tmp_path}/pool.npy#{number}", 0.5) | {"scores": Scores([0.5, number])}
+            yield row(f"{tmp_path}/pool.npy#{number}", 0.5) | {"scores": Scores([0.5, (number * 7 % 100) / 256])}
 
-    done = extract(rows, open_source(tmp_path / "pool.npy"), tmp_path / "out")
-    written = list(read_rows(tmp_path / "out/labels.jsonl"))
-    assert [each["scores"][1] for each in written] == list(range(100))
+    monkeypatch.setattr(Scores, "most", 0)
+    done = extract(lambda: choose(rows(), only), open_source(tmp_path / "pool.npy"), tmp_path / "out")
+    written = [256 * each["scores"][1] for each in read_rows(tmp_path / "out/labels.jsonl")]
+    there = [number * 7 % 100 for number in range(100)]
+    assert written == (there if only == "all" else sorted(there, reverse=True))
     assert (done, Scores.now) == (Extracted(100, 0), 0)
     assert Scores.most <= 2 * 8 + 2  # a batch goes when the next one is read
 

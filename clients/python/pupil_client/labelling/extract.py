@@ -11,6 +11,7 @@ from pupil_client.labelling.files import Files
 from pupil_client.labelling.pictures import Source, Unreadable
 from pupil_client.labelling.png import png
 from pupil_client.labelling.rows import Row
+from pupil_client.labelling.scratch import on_disk
 from pupil_client.labelling.whole import whole_folder
 
 BEGINNINGS = {  # of a file of each kind, whose name may not say it
@@ -38,7 +39,8 @@ def extract(rows: Callable[[], Iterable[Row]], source: Source, output: Path) -> 
     The rows, which are read twice, keep their order; of several about one image the first counts. Raises ValueError
     where the folder is there already, or no row is of the source; OSError.
     """
-    with whole_folder(output) as folder, Files.on_disk() as files:
+    with whole_folder(output) as folder, on_disk() as sql:
+        files = Files(sql)
         (folder / "images").mkdir()
         wanted = files.want(row["image"] for row in rows())
         if not wanted:

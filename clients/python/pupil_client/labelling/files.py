@@ -1,8 +1,7 @@
 """Which image went into which file: on disk, for there may be millions."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
 
 TABLE = "CREATE TABLE files (number INTEGER PRIMARY KEY, image BLOB UNIQUE, file TEXT)"
 
@@ -13,16 +12,6 @@ class Files:
     def __init__(self, sql: sqlite3.Connection) -> None:
         self._sql = sql
         self._sql.execute(TABLE)
-
-    @classmethod
-    @contextmanager
-    def on_disk(cls) -> Iterator["Files"]:
-        """An empty one, in a temporary file of SQLite's own. Raises OSError, as where that disk is full."""
-        try:
-            with closing(sqlite3.connect("")) as sql:
-                yield cls(sql)
-        except sqlite3.Error as error:
-            raise OSError(None, f"a temporary file: {error}; TMPDIR may name another folder") from error
 
     def want(self, images: Iterable[str]) -> int:
         """These are wanted, in this order; how many different ones they are."""
