@@ -74,6 +74,15 @@ def test_images_that_are_no_files_are_left_out_and_counted(labels, rows, tmp_pat
     assert queue.stderr == f"5 rows; 1 of the images {said}"
 
 
+def test_where_no_image_is_a_file_folders_are_refused_with_what_to_do(labels, rows, tmp_path):
+    for row in rows:
+        Path(row["image"]).unlink()
+    done = pupil("export", labels, "--to", "folders", "--output", tmp_path / "out")
+    said = "they are not files here: out of tars, tables and arrays pupil labels extract takes them"
+    assert (done.exit_code, done.stderr) == (1, f"Error: none of these 2 images can go into a folder: {said}\n")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_class_that_is_no_folder_is_refused_and_nothing_is_left(labels, rows, tmp_path):
     labels.write_text(json.dumps({**rows[0], "label": "../cat"}))
     done = pupil("export", labels, "--to", "folders", "--output", tmp_path / "out")
@@ -219,6 +228,22 @@ def test_what_is_no_labels_file_is_told(tmp_path, name, content, said):
     assert done.exit_code == 1
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_ten_thousand_classes_and_names_of_every_kind_come_back_from_each_format(rows, tmp_path, form):
+    from pupil_training.data.labels import read_rows as read_to_train
+
+    names = ["a,b.png", 'a "b".png', "two\nlines\r.png", " é.png", "=1+1.png"]
+    scores = [float(np.float32(1 / (3 + place))) for place in range(10_000)]
+    wanted = [{**row, "image": name, "scores": scores} for row, name in zip(rows, names, strict=True)]
+    wanted[0]["classes"] = [f"class {place}" for place in range(10_000)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in wanted))
+    output = tmp_path / f"out.{form}"
+    assert pupil("export", tmp_path / "in.jsonl", "--to", form, "--output", output).exit_code == 0
+    assert list(read_rows(output)) == wanted
+    learnt = list(read_to_train(output))
+    assert [(row["image"], row["scores"]) for row in learnt] == [(row["image"], row["scores"]) for row in wanted]
 
 
 def test_parquet_without_pyarrow_is_answered_with_what_brings_it(labels, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from pupil_training.errors import DataError
 from pupil_training.settings import DataSettings
 
 COLUMNS = ("path", "label", "split", "group")
+LONGEST_CELL = 1 << 28  # characters: the scores of ten million classes; as it is, csv takes those of six thousand
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def csv_rows(file: Path, *needed: str) -> Iterator[dict[str, Any]]:
     """The rows of a CSV file that has the needed columns. Raises DataError."""
     with file.open(newline="", encoding="utf-8-sig") as lines:  # with the mark that spreadsheets put first, or without
         try:
+            csv.field_size_limit(LONGEST_CELL)
             table = csv.DictReader(lines)
             _check_columns(file, table.fieldnames or (), needed)
             yield from table

@@ -34,7 +34,7 @@ class Exported:
 def to_folders(rows: Iterable[Row], output: Path, *, copy: bool) -> Exported:
     """`<output>/<label>/<name>-<hash>.<suffix>`, as hard links, or as copies where links are not wanted or possible.
 
-    Raises ValueError for a class that cannot be a folder, OSError.
+    Raises ValueError for a class that cannot be a folder, or where none of the images is a file; OSError.
     """
     done = Exported(because=f"they {NO_FILES}")
     with whole_folder(output) as folder:
@@ -47,6 +47,8 @@ def to_folders(rows: Iterable[Row], output: Path, *, copy: bool) -> Exported:
             place.mkdir(exist_ok=True)
             _put(image, place / f"{image.stem}-{(row.get('sha256') or '')[:12]}{image.suffix}", copy=copy)
             done.rows += 1
+        if done.left_out and not done.rows:
+            raise ValueError(f"none of these {done.left_out:,} images can go into a folder: {done.because}")
     return done
 
 

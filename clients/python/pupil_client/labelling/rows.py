@@ -16,6 +16,7 @@ COLUMNS = (
     *("served_by", "model", "version", "fingerprint", "precision", "certificate", "error"),
 )
 COMPARISON = ("agree", "kl")
+LONGEST_CELL = 1 << 28  # characters: the scores of ten million classes; as it is, csv takes those of six thousand
 JSON_IN_CSV = ("accepted", "scores", "classes", "certificate", "agree", "kl", "confidence", "version")
 
 
@@ -38,6 +39,7 @@ def _json_lines(file: Path) -> Iterator[Row]:
 
 
 def _csv(file: Path) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST_CELL)
     with file.open(encoding="utf-8", newline="") as lines:
         for number, cells in enumerate(csv.DictReader(lines), start=1):
             row = {name: json.loads(text) if text and name in JSON_IN_CSV else text or None
