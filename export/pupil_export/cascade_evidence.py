@@ -41,7 +41,8 @@ def ask_both(images: CascadeImages, student: BundleGraph, teacher: BundleGraph) 
             bar.update(len(pictures))
     confidence = np.concatenate([each.confidence for each in answers[0]]).astype(np.float64)
     said, told = (np.concatenate([each.predicted for each in some]) for some in answers)
-    return Pair(student, teacher, images.sha256, confidence, said, told, images.labels)
+    once = Pair(student, teacher, images.sha256, confidence, said, told, images.labels)
+    return once.with_copies(images.copies)
 
 
 def _pixels(pictures: Sequence[FilePicture], rule: Preprocess) -> NDArray[np.uint8]:

@@ -31,11 +31,15 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CascadeImages:
-    """Images with their SHA-256 and the numbers of their classes (N,), `NO_CLASS` where nobody said."""
+    """Images with their SHA-256 and the numbers of their classes (N,), `NO_CLASS` where nobody said.
+
+    Each is there once; `copies` (N,) counts the files that hold it.
+    """
 
     pictures: list[FilePicture]
     digests: list[str]
     classes: NDArray[np.int64]
+    copies: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -91,9 +95,11 @@ def read_images(place: Path, classes: Sequence[str]) -> CascadeImages:
         raise ExportError(str(error)) from None
     except OSError as error:
         raise ExportError(f"{error.filename or place}: {error.strerror}") from None
-    images = _each_once(found, digests)
-    labels = np.array([numbers.get(each.label, NO_CLASS) for each in images.values()], np.int64)
-    return CascadeImages([each.picture for each in images.values()], list(images), labels)
+    images = _by_content(found, digests)
+    first = [next(iter(files.values())) for files in images.values()]
+    labels = np.array([numbers.get(each.label, NO_CLASS) for each in first], np.int64)
+    copies = np.array([len(files) for files in images.values()], np.int64)
+    return CascadeImages([each.picture for each in first], list(images), labels, copies)
 
 
 def _in_folder(folder: Path, numbers: Mapping[str, int]) -> Iterator[Found]:
@@ -115,14 +121,16 @@ def _in_table(table: Path, numbers: Mapping[str, int]) -> Iterator[Found]:
         yield Found(FilePicture(str(table.parent / row.path)), row.label)
 
 
-def _each_once(found: Sequence[Found], digests: Sequence[str]) -> dict[str, Found]:
-    """By SHA-256."""
-    first: dict[str, Found] = {}
+def _by_content(found: Sequence[Found], digests: Sequence[str]) -> dict[str, dict[str, Found]]:
+    """By SHA-256, the files of each by name."""
+    images: dict[str, dict[str, Found]] = {}
     for each, digest in zip(found, digests, strict=True):
-        before = first.setdefault(digest, each)
+        files = images.setdefault(digest, {})
+        files.setdefault(each.picture.name, each)
+        before = next(iter(files.values()))
         if before.label != each.label:
             raise ExportError(
                 f"{before.picture.name} and {each.picture.name} are the same image, labelled '{before.label}' and "
                 f"'{each.label}'; look again which is right"
             )
-    return first
+    return images

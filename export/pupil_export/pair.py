@@ -1,6 +1,6 @@
 """What two graphs say of the same images that trained neither: the evidence of a cascade."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -41,6 +41,17 @@ class Pair:
             student, teacher, said["sha256"], np.array(said["confidence"]), np.array(said["predicted"]),
             np.array(told["predicted"]), np.array(said["label"]),
         )  # fmt: skip
+
+    def with_copies(self, copies: NDArray[np.int64]) -> Self:
+        """Images that one of the two may lose as often as the traffic held them, (N,) times.
+
+        The others stay: copies that nobody loses prove nothing new, while one that is lost again and again is a loss
+        each time.
+        """
+        often = np.where((self.said == self.told) & self.student_right, 1, copies)
+        confidence, said, told = (np.repeat(each, often) for each in (self.confidence, self.said, self.told))
+        label = None if self.label is None else np.repeat(self.label, often)
+        return replace(self, confidence=confidence, said=said, told=told, label=label)
 
     @property
     def labelled(self) -> bool:

@@ -111,6 +111,26 @@ def test_a_table_counts_its_calibration_rows_and_each_image_once(
     assert facts["unchecked"] == done.stderr.splitlines()[:2]
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_an_image_that_the_two_see_differently_counts_as_often_as_the_traffic_held_it(
+    pair: tuple[Path, Path], files: list[Path], tmp_path: Path, served: Client, labelled: bool
+) -> None:
+    """Or else traffic that is half of one such picture would be promised to be free of it."""
+    ours, theirs = (served.classify(files, model=name) for name in ("student", "teacher"))
+    differs = [one.label != other.label for one, other in zip(ours, theirs, strict=True)]
+    right = [one.label == file.parent.name for one, file in zip(ours, files, strict=True)]
+    agreed = next(place for place, differ in enumerate(differs) if not differ and right[place])
+    rows = [(str(file), file.parent.name if labelled else "", "") for file in files]
+    for place in (differs.index(True), agreed):
+        for copy in range(5):
+            shutil.copy(files[place], tmp_path / f"{place}-{copy}.png")
+            rows.append((str(tmp_path / f"{place}-{copy}.png"), *rows[place][1:]))
+    write_table(tmp_path / "traffic.csv", [*rows, *rows])
+    done = cascade(*pair, "--images", tmp_path / "traffic.csv", "--limit", 0.5, "--json")
+    row = json.loads(done.stdout)
+    assert (row["threshold"], row["lost"], row["images"]) == (0, sum(differs) + 5, len(files) + 5)
+
+
 def test_what_a_model_learned_from_and_its_bundle_does_not_know_is_told(
     pair: tuple[Path, Path], digits: Path, toolbox
 ) -> None:
