@@ -49,9 +49,9 @@ class Pair:
         each time.
         """
         often = np.where((self.said == self.told) & self.student_right, 1, copies)
-        confidence, said, told = (np.repeat(each, often) for each in (self.confidence, self.said, self.told))
-        label = None if self.label is None else np.repeat(self.label, often)
-        return replace(self, confidence=confidence, said=said, told=told, label=label)
+        at = np.repeat(np.arange(len(often)), often)
+        label = None if self.label is None else self.label[at]
+        return replace(self, confidence=self.confidence[at], said=self.said[at], told=self.told[at], label=label)
 
     @property
     def labelled(self) -> bool:
