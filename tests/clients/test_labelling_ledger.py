@@ -28,3 +28,17 @@ def test_a_shard_that_is_not_what_was_written_is_never_read_and_is_done_again(tm
         assert ledger.finished() == [second]
         ledger.finish(ledger.write(0, [LINE], "there"))
         assert [ledger.read(shard) for shard in ledger.finished()] == [[LINE], [LINE]]
+
+
+@pytest.mark.parametrize("page", [0, 1, 2])
+def test_a_damaged_ledger_is_told_with_what_to_do(tmp_path, page: int) -> None:
+    with closing(Ledger(tmp_path / "job")) as ledger:
+        ledger.begin({"source": "5e"})
+        ledger.finish(ledger.write(0, [LINE], "here"))
+    with (tmp_path / "job/ledger.sqlite").open("r+b") as file:
+        file.seek(page * 4096)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(ValueError, match=f"^{tmp_path}/job: its ledger is damaged .*; remove it to start over$"):
+        with closing(Ledger(tmp_path / "job")) as damaged:
+            damaged.facts()
+            damaged.finished()

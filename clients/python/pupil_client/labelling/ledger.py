@@ -51,7 +51,8 @@ class Ledger:
 
     def facts(self) -> dict[str, str]:
         """What the job was begun with; empty where it is new."""
-        return dict(self._sql.execute("SELECT name, value FROM job"))
+        with self._told():
+            return dict(self._sql.execute("SELECT name, value FROM job"))
 
     def begin(self, facts: Mapping[str, str]) -> None:
         """Notes what a new job is about."""
@@ -61,8 +62,9 @@ class Ledger:
 
     def finished(self) -> list[Shard]:
         """The shards that are done, in order."""
-        rows = self._sql.execute("SELECT number, images, served_by, sha256 FROM shards ORDER BY number")
-        return [Shard(*row) for row in rows]
+        with self._told():
+            rows = self._sql.execute("SELECT number, images, served_by, sha256 FROM shards ORDER BY number")
+            return [Shard(*row) for row in rows]
 
     def forget_damaged(self) -> None:
         """Shards whose files were changed or removed count as not done. Raises OSError."""
@@ -119,10 +121,12 @@ class Ledger:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise ValueError(f"{self._folder}: another process is at work on this job") from None
             raise OSError(None, str(error), str(self._folder)) from error
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{self._folder}: its ledger is damaged ({error}); remove it to start over") from None
 
 
 def work_folder(output: Path) -> Path:
