@@ -38,7 +38,7 @@ def test_a_damaged_ledger_is_told_with_what_to_do(tmp_path, page: int) -> None:
     with (tmp_path / "job/ledger.sqlite").open("r+b") as file:
         file.seek(page * 4096)
         file.write(b"\xff" * 4096)
-    with pytest.raises(ValueError, match=f"^{tmp_path}/job: its ledger is damaged .*; remove it to start over$"):
-        with closing(Ledger(tmp_path / "job")) as damaged:
-            damaged.facts()
-            damaged.finished()
+    said = f"^{tmp_path}/job: its ledger is damaged .*; remove it to start over$"
+    with pytest.raises(ValueError, match=said), closing(Ledger(tmp_path / "job")) as damaged:
+        damaged.facts()
+        damaged.finished()

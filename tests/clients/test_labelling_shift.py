@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from pupil_client.command import main
 from pupil_client.labelling.evidence import Answers, Verdict
@@ -39,7 +40,7 @@ def test_a_promise_about_darker_images_is_withheld_and_no_label_is_written(label
     done = label("--precision", 0.9, "--guarantee", guarantee)
     assert done.exit_code == 1
     assert "the certificate is withheld: these 600 images are not like the calibration images" in done.stderr
-    assert "make a certificate from it with pupil certify" in done.stderr
+    assert "(pupil labels sample draws one), make a certificate from it with pupil certify" in done.stderr
     assert not (tmp_path / "labels.jsonl").exists()
 
 
@@ -60,17 +61,19 @@ def test_who_allows_the_shift_goes_on_from_the_scores_that_are_there_and_every_l
     assert all(row["certificate"]["shift_allowed"] and row["certificate"]["shift_p_value"] < LEVEL for row in rows)
 
 
-def test_a_sample_of_the_pool_itself_gives_its_labels_back_their_promise(real, label, toolbox, tmp_path):
+def test_a_sample_of_the_pool_itself_gives_its_labels_back_their_promise(real, dark, label, toolbox, tmp_path):
     assert label("--precision", 0.9).exit_code == 1
-    sample = toolbox.random_pixels(200, seed=32) // 2
-    best = toolbox.linear_scores(sample, seed=1).argmax(axis=1)
-    with (tmp_path / "sample.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["path", "label"])
-        for number, pixels in enumerate(sample):
-            (tmp_path / f"{number}.png").write_bytes(toolbox.png(pixels))
-            table.writerow([f"{number}.png", toolbox.classes[best[number]]])
-    words = ("certify", "--labels", tmp_path / "sample.csv", "--model", "teacher", "--server", real.address,
+    words = ("labels", "sample", dark, "--images", 200, "--output", tmp_path / "sample")
+    assert CliRunner().invoke(main, list(map(str, words))).exit_code == 0
+    table = tmp_path / "sample/sample.csv"
+    with table.open(newline="") as file:
+        paths = [row["path"] for row in csv.DictReader(file)]
+    seen = np.array([np.asarray(Image.open(table.parent / path)) for path in paths])
+    best = toolbox.linear_scores(seen, seed=1).argmax(axis=1)
+    with table.open("w", newline="") as file:
+        rows = ((path, toolbox.classes[place]) for path, place in zip(paths, best, strict=True))
+        csv.writer(file).writerows([("path", "label"), *rows])
+    words = ("certify", "--labels", table, "--model", "teacher", "--server", real.address, "--pool", dark,
              "--precision", 0.9, "--output", tmp_path / "certificate.json")  # fmt: skip
     assert CliRunner().invoke(main, list(map(str, words))).exit_code == 0
     done = label("--certificate", tmp_path / "certificate.json")

@@ -229,6 +229,30 @@ def extract(file: Path, sources: tuple[Path, ...], output: Path, only: str) -> N
 
 
 @labels.command(
+    short_help="Draw images of a pool at random, for people to label.",
+    epilog="\b\nExample:\n  pupil labels sample shards/ --images 500 --output sample/",
+)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE…", type=PATH)
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder.")
+@click.option("--images", default=500, show_default=True, type=click.IntRange(min=1), help="How many.")
+@click.option("--seed", default=0, show_default=True, help="Another one draws others.")
+@click.option("--prefix", default="", help="What Label Studio puts before a path, /data/local-files/?d= say.")
+def sample(sources: tuple[Path, ...], output: Path, images: int, seed: int, prefix: str) -> None:
+    """Draw images of SOURCE at random into files of their own, for people to label and pupil certify to count.
+
+    In OUTPUT lie the images, sample.csv whose column label is to be filled in, and tasks.json for Label Studio.
+    """
+    from pupil_client.labelling.drawing import TABLE, draw
+    from pupil_client.labelling.sources import open_sources
+
+    with told():
+        done = draw(open_sources(sources), images, output, seed=seed, prefix=prefix)
+    click.echo(done.sentence(), err=True)
+    how = f"pupil certify --labels {output / TABLE} --model MODEL --pool {shlex.join(map(str, sources))} …"
+    click.echo(f"once the column label of {output / TABLE} is filled in: {how}", err=True)
+
+
+@labels.command(
     "import",
     short_help="Make a table of a Label Studio project, to train with.",
     epilog="\b\nExample:\n  pupil labels import reviewed.json --output corrected.csv",

@@ -57,10 +57,15 @@ def extract(rows: Callable[[], Iterable[Row]], source: Source, output: Path) -> 
     return Extracted(done.rows, wanted - done.rows)
 
 
+def as_file(image: RawImage) -> tuple[bytes, str]:
+    """What a file of it holds, and how its name ends. Raises Unreadable."""
+    data = image.data if image.shape is None else png(image).data
+    return data, next((suffix for beginning, suffix in BEGINNINGS.items() if data.startswith(beginning)), "")
+
+
 def _write(image: RawImage, folder: Path) -> str:
     """The file's name: by its content, which may be there already."""
-    data = image.data if image.shape is None else png(image).data
-    suffix = next((suffix for beginning, suffix in BEGINNINGS.items() if data.startswith(beginning)), "")
+    data, suffix = as_file(image)
     name = f"{sha256(data).hexdigest()}{suffix}"
     (folder / name).write_bytes(data)
     return name

@@ -69,6 +69,6 @@ def _reason(found: "Shift", images: int) -> str:
     return (
         f"the certificate is withheld: these {images:,} images are not like the calibration images that it comes from "
         f"(p = {found.confidence:.1g} by the confidences, {found.classes:.1g} by the predicted classes); label a "
-        "random sample of them by hand, make a certificate from it with pupil certify and go on with --certificate, or "
-        "go on with --allow-shift, which the labels file will say"
+        "random sample of them by hand (pupil labels sample draws one), make a certificate from it with pupil certify "
+        "and go on with --certificate, or go on with --allow-shift, which the labels file will say"
     )

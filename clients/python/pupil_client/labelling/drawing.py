@@ -1,0 +1,60 @@
+"""A random sample of a pool, as files and a table whose labels are for people to fill in."""
+
+import csv
+import random
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from pupil_client.labelling.exports import to_label_studio
+from pupil_client.labelling.extract import as_file
+from pupil_client.labelling.pictures import Source, Unreadable
+from pupil_client.labelling.whole import whole_folder
+
+TABLE, TASKS = "sample.csv", "tasks.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """How many images were drawn from how many, and of how many there is no file because they cannot be read."""
+
+    images: int
+    of: int
+    unreadable: int
+
+    def sentence(self) -> str:
+        """`500 of 60,000 images, 2 of which cannot be read and are left out`."""
+        rest = f", {self.unreadable:,} of which cannot be read and are left out" if self.unreadable else ""
+        return f"{self.images:,} of {self.of:,} images{rest}"
+
+
+def draw(source: Source, images: int, output: Path, *, seed: int, prefix: str) -> Drawn:
+    """`<output>/images/`, a table with the columns path and label, and the same images as tasks for Label Studio.
+
+    Each image of the source has the same chance. Raises ValueError where the folder is there already, OSError.
+    """
+    total = sum(1 for _ in source.pictures()) if source.total is None else source.total
+    chosen = sorted(random.Random(seed).sample(range(total), min(images, total)))
+    with whole_folder(output) as folder:
+        names = _write(source, chosen, folder)
+        with (folder / TABLE).open("w", encoding="utf-8", newline="") as table:
+            csv.writer(table).writerows([("path", "label"), *((name, "") for name in names)])
+        rows = ({"image": str(output / name), "label": None} for name in names)
+        to_label_studio(rows, folder / TASKS, prefix=prefix)
+    return Drawn(len(chosen), total, len(chosen) - len(names))
+
+
+def _write(source: Source, chosen: list[int], folder: Path) -> list[str]:
+    """The names of the files, by the place in the pool: a copy there is another image of it."""
+    (folder / "images").mkdir()
+    wanted, names = set(chosen), []
+    for place, picture in enumerate(islice(source.pictures(), max(chosen, default=-1) + 1)):
+        if place not in wanted:
+            continue
+        try:
+            data, suffix = as_file(picture.read())
+        except Unreadable:
+            continue
+        names.append(f"images/{place:08}{suffix}")
+        (folder / names[-1]).write_bytes(data)
+    return names
