@@ -77,6 +77,18 @@ def test_a_sample_with_one_image_of_training_is_refused_with_its_name(certify, s
     assert not file.exists()
 
 
+def test_an_image_that_became_a_file_is_known_by_what_the_table_says_that_it_was(certify, sample, tmp_path) -> None:
+    """As `pupil labels sample` writes it of pixels, which are other bytes as a PNG."""
+    with (sample / "sample.csv").open(newline="") as lines:
+        rows = [(sample / name, label, "") for name, label in list(csv.reader(lines))[1:]]
+    rows[5] = (*rows[5][:2], OTHERS[7])
+    with (tmp_path / "drawn.csv").open("w", newline="") as lines:
+        csv.writer(lines).writerows([("path", "label", "sha256"), *rows])
+    done, _ = certify("none", "--labels", tmp_path / "drawn.csv")
+    assert done.exit_code == 1
+    assert f"none/1 was trained on 1 of these 300 images: {sample / '005.png'}; it has" in done.stderr
+
+
 def test_of_many_the_first_three_are_named(certify, sample) -> None:
     said = certify("five")[0].stderr.splitlines()[-1]
     assert "5 of these 300 images" in said

@@ -184,10 +184,17 @@ def test_corrected_labels_become_a_table_that_training_reads(tmp_path, suffix):
     tasks.append({"data": {"image": "x"}, "annotations": []})
     older = {**tasks[1]["annotations"][0], "updated_at": "2026-01-01", "result": tasks[0]["annotations"][0]["result"]}
     tasks[1]["annotations"] = [{**tasks[1]["annotations"][0], "updated_at": "2026-02-01"}, older]
+    tasks[0]["data"]["sha256"] = "5e"
     (tmp_path / "export.json").write_text(json.dumps(tasks))
     output = tmp_path / f"corrected.{suffix}"
     done = pupil("import", tmp_path / "export.json", "--output", output)
     assert done.stderr == "2 labels, 1 of them corrected, 2 tasks without one\n"
+    if suffix == "csv":
+        with output.open(newline="") as lines:
+            rows = list(csv.DictReader(lines))
+    else:
+        rows = parquet.read_table(output).to_pylist()
+    assert [row["sha256"] for row in rows] == ["5e", ""]
     table = Table(DataSettings(root=tmp_path, source="table", table=output))
     listing = table.own("train")
     assert table.classes == ("cat", "dog")

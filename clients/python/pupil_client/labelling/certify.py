@@ -104,6 +104,7 @@ def _sample(asker: Asker, classes: Sequence[str], labelled: Sequence[Labelled], 
         name, digest, predicted, confidence, *_, error = line
         if error is not None:
             raise ValueError(f"{each.picture.name}: {error}; mend it, or take its row out of the sample")
+        digest = each.sha256 or digest  # pixels became a file, but the model may have seen the pixels
         is_first, label = _is_first(first, digest, each), _number(numbers, each, others=others)
         if is_first or (name not in names and numbers[predicted] != label):
             found.append(Answered(name, digest, confidence, numbers[predicted], label))

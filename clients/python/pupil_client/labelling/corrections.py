@@ -12,7 +12,7 @@ from typing import Any
 from pupil_client.labelling.parquet import needs_pyarrow
 from pupil_client.labelling.whole import whole_file
 
-COLUMNS = ("path", "label", "split")  # of a table, see docs/files.md
+COLUMNS = ("path", "label", "split", "sha256")  # of a table, see docs/files.md
 
 
 @dataclass
@@ -40,7 +40,7 @@ def import_label_studio(file: Path, output: Path, *, split: str) -> Imported:
             continue
         done.labels += 1
         done.corrected += label != _choice(next(iter(task.get("predictions") or []), None))
-        rows.append((_path(task, output), label, split))
+        rows.append((_path(task, output), label, split, str(task["data"].get("sha256") or "")))
     if not rows:
         raise ValueError(f"{file}: none of its {done.without:,} tasks has a label")
     (_write_csv if output.suffix == ".csv" else _write_parquet)(output, rows)
@@ -79,7 +79,7 @@ def _path(task: dict[str, Any], output: Path) -> str:
     return os.path.relpath(path, output.parent) if Path(path).is_file() else path
 
 
-def _write_csv(output: Path, rows: list[tuple[str, str, str]]) -> None:
+def _write_csv(output: Path, rows: list[tuple[str, str, str, str]]) -> None:
     with whole_file(output) as file:
         text = TextIOWrapper(file, encoding="utf-8", newline="")
         csv.writer(text).writerows([COLUMNS, *rows])
@@ -87,7 +87,7 @@ def _write_csv(output: Path, rows: list[tuple[str, str, str]]) -> None:
         text.detach()  # or else it would close the file
 
 
-def _write_parquet(output: Path, rows: list[tuple[str, str, str]]) -> None:
+def _write_parquet(output: Path, rows: list[tuple[str, str, str, str]]) -> None:
     with needs_pyarrow(output):
         import pyarrow
         from pyarrow import parquet

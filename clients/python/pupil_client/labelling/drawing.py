@@ -3,6 +3,7 @@
 import csv
 import random
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
@@ -36,25 +37,27 @@ def draw(source: Source, images: int, output: Path, *, seed: int, prefix: str) -
     total = sum(1 for _ in source.pictures()) if source.total is None else source.total
     chosen = sorted(random.Random(seed).sample(range(total), min(images, total)))
     with whole_folder(output) as folder:
-        names = _write(source, chosen, folder)
+        files = _write(source, chosen, folder)
         with (folder / TABLE).open("w", encoding="utf-8", newline="") as table:
-            csv.writer(table).writerows([("path", "label"), *((name, "") for name in names)])
-        rows = ({"image": str(output / name), "label": None} for name in names)
+            csv.writer(table).writerows([("path", "label", "sha256"), *((name, "", digest) for name, digest in files)])
+        rows = ({"image": str(output / name), "sha256": digest, "label": None} for name, digest in files)
         to_label_studio(rows, folder / TASKS, prefix=prefix)
-    return Drawn(len(chosen), total, len(chosen) - len(names))
+    return Drawn(len(chosen), total, len(chosen) - len(files))
 
 
-def _write(source: Source, chosen: list[int], folder: Path) -> list[str]:
-    """The names of the files, by the place in the pool: a copy there is another image of it."""
+def _write(source: Source, chosen: list[int], folder: Path) -> list[tuple[str, str]]:
+    """The files' names, by the place in the pool, where a copy is another image, and the SHA-256 that each has there."""
     (folder / "images").mkdir()
-    wanted, names = set(chosen), []
+    wanted, files = set(chosen), []
     for place, picture in enumerate(islice(source.pictures(), max(chosen, default=-1) + 1)):
         if place not in wanted:
             continue
         try:
-            data, suffix = as_file(picture.read())
+            image = picture.read()
+            data, suffix = as_file(image)
         except Unreadable:
             continue
-        names.append(f"images/{place:08}{suffix}")
-        (folder / names[-1]).write_bytes(data)
-    return names
+        name = f"images/{place:08}{suffix}"
+        (folder / name).write_bytes(data)
+        files.append((name, sha256(image.data).hexdigest()))
+    return files

@@ -20,12 +20,13 @@ class Labelled(NamedTuple):
 
     picture: Picture
     label: str
+    sha256: str | None = None  # of the image as it lies in the pool, where the table tells it
 
 
 def read_sample(file: Path) -> list[Labelled]:
     """Every labelled row of a .csv, .jsonl or .parquet table. Raises ValueError for what is none, OSError.
 
-    Columns: `label`, `path` or `image` (in Parquet also the images' bytes), and perhaps `split`.
+    Columns: `label`, `path` or `image` (in Parquet also the images' bytes), and perhaps `split` and `sha256`.
     """
     readers = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}
     if file.suffix not in readers:
@@ -47,7 +48,7 @@ def _labelled(file: Path, row: Any, picture: Picture | None) -> Labelled | None:
     label = row["label"]
     if label in (None, "") or row.get("split") not in (None, "", SPLIT):
         return None
-    return Labelled(picture or _at(file, row), str(label))
+    return Labelled(picture or _at(file, row), str(label), row.get("sha256") or None)
 
 
 def _at(file: Path, row: dict[str, Any]) -> Picture:
@@ -78,6 +79,6 @@ def _parquet(file: Path) -> Rows:
         from pyarrow import parquet
 
         with parquet.ParquetFile(file) as table:
-            columns = [name for name in ("label", "split", *MODELS_OWN) if name in table.schema_arrow.names]
+            columns = [name for name in ("label", "split", "sha256", *MODELS_OWN) if name in table.schema_arrow.names]
             for batch in table.iter_batches(columns=columns):
                 yield from zip(batch.to_pylist(), pictures, strict=False)
