@@ -48,7 +48,7 @@ def run_in_shadow(
 def _batches(labelled: Iterable[Labelled]) -> Iterator[list[tuple[bytes, str]]]:
     batch: list[tuple[bytes, str]] = []
     size = 0
-    for picture, label in labelled:
+    for picture, label, _ in labelled:
         image = picture.read().data
         if batch and (len(batch) == MAX_BATCH_IMAGES or size + len(image) > MAX_BATCH_BYTES):
             yield batch

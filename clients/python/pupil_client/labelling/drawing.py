@@ -46,7 +46,7 @@ def draw(source: Source, images: int, output: Path, *, seed: int, prefix: str) -
 
 
 def _write(source: Source, chosen: list[int], folder: Path) -> list[tuple[str, str]]:
-    """The files' names, by the place in the pool, where a copy is another image, and the SHA-256 that each has there."""
+    """The files' names, by their places in the pool, so that copies are apart, and the SHA-256 that each has there."""
     (folder / "images").mkdir()
     wanted, files = set(chosen), []
     for place, picture in enumerate(islice(source.pictures(), max(chosen, default=-1) + 1)):
