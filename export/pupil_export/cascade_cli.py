@@ -139,7 +139,7 @@ def _spelled(row: dict[str, Any]) -> list[str]:
     limit = f"{row['limit']:.2%}"
     if "missing" in row:
         return [limit, *["-"] * 6]
-    threshold = f"{row['threshold']:.4f}" if row["threshold"] <= 1 else "never"
+    threshold = f"{row['threshold']:.6g}" if row["threshold"] <= 1 else "never"
     cost, time = ("-" if share is None else f"{share:.1%}" for share in (row["cost"], row["time"]))
     return [limit, threshold, f"{row['deferred']:.1%}", str(row["lost"]), f"{row['right']:.2%}", cost, time]
 
