@@ -8,6 +8,7 @@ import pytest
 from onnx import helper
 
 from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.live.agreement import Agreement
 
 BLACK, ALL = 3, 10  # where the image is that it has no numbers for
 PATIENCE = 20.0
@@ -64,3 +65,12 @@ def test_a_cascade_leaves_it_to_the_teacher(stubs, images) -> None:
     answer = stubs.inference.Classify(request, timeout=PATIENCE)
     assert [route == pb.ROUTE_TEACHER for route in answer.routes] == [place == BLACK for place in range(ALL)]
     assert np.isfinite([list(each.scores) for each in answer.predictions]).all()
+
+
+def test_the_watch_counts_it_as_a_disagreement_and_stays_a_number() -> None:
+    """Even where the teacher has no numbers either, and both would name the first class."""
+    scores = np.array([[0.75, 0.25], [np.nan, np.nan], [0.75, 0.25]], np.float32)
+    watched = Agreement()
+    agree = watched.add(scores, np.array([[0.75, 0.25], [np.nan, np.nan], [np.nan, 0.5]], np.float32), limit=0.9)
+    assert agree.tolist() == [True, False, False]
+    assert (watched.images, watched.disagreed, watched.kl) == (3, 2, 0.0)

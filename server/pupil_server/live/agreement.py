@@ -37,12 +37,13 @@ class Agreement:
         The alarm is raised, and stays, once the rate of disagreements is surely above `limit`.
         """
         said, wanted = student.argmax(axis=1), teacher.argmax(axis=1)
-        agree: NDArray[np.bool_] = said == wanted
+        numbers = np.isfinite(student).all(axis=1) & np.isfinite(teacher).all(axis=1)
+        agree: NDArray[np.bool_] = (said == wanted) & numbers  # with an answer that is none, nobody agrees
         classes = student.shape[1]
         compared = np.bincount(said, minlength=classes) + np.array(self.compared or [0] * classes)
         agreed = np.bincount(said[agree], minlength=classes) + np.array(self.agreed or [0] * classes)
         self.compared, self.agreed = compared.tolist(), agreed.tolist()
-        self.kl += float(kl_divergence(teacher, student).sum())
+        self.kl += float(kl_divergence(teacher[numbers], student[numbers]).sum())
         above = self.disagreed > limit * self.images
         if above and evidence_against(limit, self.disagreed, self.images) >= -math.log(DELTA):
             self.alarm = True

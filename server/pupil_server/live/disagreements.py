@@ -64,8 +64,8 @@ class Disagreements:
         """The image at `place`, of which `teacher` are its scores (K,)."""
         data = sample.files[place] if sample.files else sample.pixels[place].tobytes()
         sha256 = hashlib.sha256(data).hexdigest()
-        if sha256 in known or len(known) >= MOST_ROWS:
-            return
+        if sha256 in known or len(known) >= MOST_ROWS or not np.isfinite(sample.scores[place] + teacher).all():
+            return  # JSON has no word for a score that is no number
         name = self._picture(sample, place, sha256) if self._pictures else sha256
         row = _row(student, name, sha256, sample.scores[place], teacher)
         if not known:
