@@ -54,8 +54,8 @@ def _same_shares(ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> float:
 def _rare_ones_together(table: NDArray[np.int64]) -> NDArray[np.int64]:
     """Counts (2, kinds) of which enough are expected in both rows, of counts (2, classes), the rarest grouped.
 
-    One image of a class that is hardly ever there would weigh as much as many others: of a thousand classes, as most
-    data has them, every fifth honest pool would be taken for another one.
+    One image of a class that is hardly ever there would weigh as much as many others: of a thousand classes, each with
+    a share of 1 / rank², every fifth honest pool would be taken for another one.
     """
     totals = table.sum(axis=0)
     expected = totals * (table.sum(axis=1).min() / totals.sum())
