@@ -1,3 +1,7 @@
+import math
+from fractions import Fraction
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.stats import chi2
@@ -42,20 +46,36 @@ def test_an_honest_pool_of_many_classes_most_of_them_rare_is_let_through() -> No
     assert 0.3 < np.mean([p < 0.5 for p in found]) < 0.7
 
 
-def test_rare_classes_count_as_one_kind() -> None:
-    """50, 6, 2 and 2 of 60 against twice 45, 7, 3 and 5: of the last two less than 5 are expected among 60, so one."""
-    ours, theirs = np.repeat([0, 1, 2, 3], [50, 6, 2, 2]), np.repeat([0, 1, 2, 3], [90, 14, 6, 10])
-    found = shift_test(np.ones(60), ours, np.ones(120), theirs)
-    expected = [140 / 3, 20 / 3, 20 / 3]  # of each kind in the first third of all images
-    statistic = sum((seen - of) ** 2 * (1 / of + 1 / (2 * of)) for seen, of in zip([50, 6, 4], expected, strict=True))
-    assert found.classes == pytest.approx(float(chi2.sf(statistic, 2)))
+@pytest.mark.parametrize("ours", [(5, 0, 0, 0), (1, 1, 1, 2), (0, 4, 0, 1), (2, 1, 1, 1)])
+def test_of_few_images_the_p_value_is_the_share_of_divisions_that_are_as_uneven(ours: tuple[int, ...]) -> None:
+    """Counted out: all ways to draw 5 of 20 images, of which 11, 4, 3 and 2 are of one class."""
+    totals = (11, 4, 3, 2)
+    ways = dict[tuple[int, ...], int]()
+    for drawn in product(*(range(1 + total) for total in totals)):
+        if sum(drawn) == 5:
+            ways[drawn] = math.prod(map(math.comb, totals, drawn))
+
+    def uneven(drawn: tuple[int, ...]) -> Fraction:
+        expected = [Fraction(total, 4) for total in totals]
+        return sum(((a - b) ** 2 / b for a, b in zip(drawn, expected, strict=True)), Fraction(0))
+
+    exact = sum(count for drawn, count in ways.items() if uneven(drawn) >= uneven(ours)) / math.comb(20, 5)
+    theirs = [total - mine for total, mine in zip(totals, ours, strict=True)]
+    found = shift_test(np.ones(5), np.repeat(range(4), ours), np.ones(15), np.repeat(range(4), theirs)).classes
+    assert found == pytest.approx(exact, rel=1.0)  # of rare ones few are drawn
+    assert found == pytest.approx(exact, abs=0.15)
+
+
+def test_a_small_pool_of_one_class_is_noticed() -> None:
+    ours = np.random.default_rng(4).integers(0, 8, 400)
+    assert shift_test(np.ones(400), ours, np.ones(10), np.full(10, 3)).classes < 0.0005
 
 
 def test_a_class_that_calibration_hardly_knows_and_the_pool_is_full_of_is_noticed() -> None:
     random = np.random.default_rng(3)
     ours, theirs = random.integers(0, 1000, 1000), random.integers(0, 1000, 5000)
     assert shift_test(np.ones(1000), ours, np.ones(5000), theirs).classes > 0.001
-    assert shift_test(np.ones(1000), ours, np.ones(5000), np.where(theirs < 100, 7, theirs)).classes < 1e-6
+    assert shift_test(np.ones(1000), ours, np.ones(5000), np.where(theirs < 100, 7, theirs)).classes < 0.0005
 
 
 def test_a_class_that_neither_predicts_does_not_count() -> None:

@@ -7,7 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from pupil_trust.arrays import confidences
 
-ENOUGH = 5.0  # images of a kind that chi-squared takes in the smaller set (Cochran 1954)
+ENOUGH = 5.0  # images of each class that chi-squared takes in the smaller set (Cochran 1954)
+DRAWS, AT_ONCE = 4000, 200
+OFTEN = 20  # draws as uneven as what was seen: more would only tell better how likely it is
 
 
 class Shift(NamedTuple):
@@ -42,31 +44,36 @@ def shift_test(
 
 
 def _same_shares(ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> float:
-    """The p-value of a chi-squared test of homogeneity over the kinds that occur; 1 where only one does."""
+    """The p-value of a chi-squared test of homogeneity over the classes that occur; 1 where only one does."""
     from scipy.stats import chi2_contingency
 
-    classes = 1 + max(int(ours.max()), int(theirs.max()))
-    table = np.array([np.bincount(each, minlength=classes) for each in (ours, theirs)])
-    table = _rare_ones_together(table[:, table.sum(axis=0) > 0])
-    return float(chi2_contingency(table).pvalue) if table.shape[1] > 1 else 1.0
+    kinds = 1 + max(int(ours.max()), int(theirs.max()))
+    table = np.array([np.bincount(each, minlength=kinds) for each in (ours, theirs)])
+    table = table[:, table.sum(axis=0) > 0]
+    if table.shape[1] == 1:
+        return 1.0
+    smaller, totals = table[table.sum(axis=1).argmin()], table.sum(axis=0)
+    if totals.min() * smaller.sum() < ENOUGH * totals.sum():
+        return _chance_to_be_as_uneven(smaller, totals)
+    return float(chi2_contingency(table).pvalue)
 
 
-def _rare_ones_together(table: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counts (2, kinds) of which enough are expected in both rows, of counts (2, classes), the rarest grouped.
+def _chance_to_be_as_uneven(smaller: NDArray[np.int64], totals: NDArray[np.int64]) -> float:
+    """The same p-value among random divisions of the `totals` (K,) into sets of these sizes (Besag and Clifford 1991).
 
-    One image of a class that is hardly ever there would weigh as much as many others: of a thousand classes, each with
-    a share of 1 / rank², every fifth honest pool would be taken for another one.
+    The distribution of chi-squared knows nothing of rare classes: of a thousand, each with a share of 1 / rank², it
+    takes every fifth honest pool for another source.
     """
-    totals = table.sum(axis=0)
-    expected = totals * (table.sum(axis=1).min() / totals.sum())
-    order = np.argsort(-totals, kind="stable")
-    begins, waiting = [0], 0.0
-    for place, images in enumerate(expected[order].tolist(), start=1):
-        waiting += images
-        if waiting >= ENOUGH:
-            begins.append(place)
-            waiting = 0.0
-    return np.add.reduceat(table[:, order], begins[:-1] or [0], axis=1)  # what is left goes to the last kind
+    random, images = np.random.default_rng(0), int(smaller.sum())
+    expected = totals * (images / totals.sum())
+    weight = 1 / expected + 1 / (totals - expected)
+    seen = (smaller - expected) ** 2 @ weight * (1 - 1e-9)  # of equal ones some are a rounding smaller
+    drawn = as_uneven = 0
+    while drawn < DRAWS and as_uneven < OFTEN:
+        some = random.multivariate_hypergeometric(totals, images, size=AT_ONCE, method="marginals")
+        as_uneven += int(((some - expected) ** 2 @ weight >= seen).sum())
+        drawn += AT_ONCE
+    return (1 + as_uneven) / (1 + drawn)
 
 
 def _predicted(classes: ArrayLike, images: int) -> NDArray[np.int64]:
