@@ -5,6 +5,7 @@ import hashlib
 import io
 import struct
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -48,6 +49,13 @@ def test_a_folder_is_listed_by_path_one_folder_after_the_other(tmp_path):
     assert [name for name, _ in contents(source)] == [str(path) for path in sorted(images)]
     assert source.total == 5
     assert contents(source)[0][1].data == b"a/4.gif"
+
+
+def test_hidden_files_and_folders_are_no_images(tmp_path):
+    for name in ("1.png", "._1.png", ".ipynb_checkpoints/1-checkpoint.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert [Path(picture.name).name for picture in open_source(tmp_path).pictures()] == ["1.png"]
 
 
 def test_a_list_names_files_as_seen_from_the_working_folder(tmp_path, monkeypatch):

@@ -58,9 +58,9 @@ def folder_source(folder: Path) -> Source:
 
 
 def _walk(folder: str) -> Iterator["os.DirEntry[str]"]:
-    """The image files in the order of their paths, one folder in memory at a time."""
+    """The image files in the order of their paths, one folder in memory at a time; hidden ones are none."""
     with os.scandir(folder) as entries:
-        here = sorted(entries, key=lambda entry: entry.name)
+        here = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     for entry in here:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path)
