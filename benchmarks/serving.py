@@ -20,7 +20,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +46,7 @@ class Row(NamedTuple):
     name: str
     in_flight: int
     path: str
-    requests: list[Message]
+    requests: Sequence[Message]
     alone: Timed
     compared: tuple[str, ...]
     images: int = 1  # of one request
@@ -152,7 +152,8 @@ def require_same_answers(row: Row, servers: dict[str, Server]) -> None:
     answers = set()
     for name in {*row.compared} & {*servers}:
         with grpc.insecure_channel(servers[name].address) as channel:
-            raw = channel.unary_unary(row.path)(row.requests[0].SerializeToString(), timeout=60)
+            ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(row.path)
+            raw = ask(row.requests[0].SerializeToString(), timeout=60)
         if row.path == CLASSIFY:
             answers.add(pb.ClassifyResponse.FromString(raw).predictions[0].top[0].label)
         else:

@@ -52,8 +52,8 @@ def load(server: Server, rate: float, seconds: float, seed: int) -> Turn:
             due += draw.expovariate(rate)
             time.sleep(max(0.0, due - time.monotonic()))
 
-            def answered(call: grpc.Future, due: float = due) -> None:
-                latencies.append(1000 * (time.monotonic() - due) if call.code() is grpc.StatusCode.OK else float("inf"))
+            def answered(call: "grpc.Future[pb.ClassifyResponse]", due: float = due) -> None:
+                latencies.append(float("inf") if call.exception() else 1000 * (time.monotonic() - due))
                 done.release()
 
             stub.Classify.future(request, timeout=PATIENCE).add_done_callback(answered)
@@ -99,7 +99,8 @@ def main() -> None:
             os.sched_setaffinity(0, {asked.load_core})
         for server in (without, shadowed):
             load(server, asked.rate, 2, 0)  # warm
-        before, found = compared(shadowed), {without: [], shadowed: []}
+        before = compared(shadowed)
+        found: dict[Server, list[Turn]] = {without: [], shadowed: []}
         for turn in range(asked.turns):
             for server in (without, shadowed) if turn % 2 else (shadowed, without):
                 found[server].append(load(server, asked.rate, asked.seconds, turn))

@@ -80,7 +80,7 @@ def _train(settings: Recipe, between: Callable[[], None]) -> Seconds:
                 own.append(ended - began)
                 others.append(time.perf_counter() - ended)
 
-    loop.RunLog = Timed  # type: ignore[misc]
+    loop.RunLog = Timed  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:
         loop.train(settings, Path(folder) / "run")
     return own[:-1], others[:-1]
