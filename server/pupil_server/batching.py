@@ -155,9 +155,9 @@ class Batcher:
         return True
 
     def _draw(self) -> Batch:
-        images = self._next_size(self._queue.images)
         now = time.monotonic()
-        parts, late = self._queue.draw(images, now + self._pace.quickest(images))
+        images = self._in_time(self._next_size(self._queue.images), now)
+        parts, late = self._queue.draw(images, now + self._pace.quickest(images), now + self._pace.slowest(images))
         for work in late:
             if work.deadline > now:
                 self._pace.refused(images)
@@ -171,6 +171,9 @@ class Batcher:
     def _next_size(self, waiting: int) -> int:
         images = min(waiting, self._max_batch)
         return self._pace.best(images) if images > 1 and not self._max_queue_delay else images
+
+    def _in_time(self, images: int, now: float) -> int:
+        return self._pace.in_time(images, lambda seconds, most: self._queue.patient(now + seconds, most))
 
     def _compute(self, gather: Callable[[], NDArray[np.uint8]]) -> tuple[Outputs | Exception, float, float]:
         """What came of it, the seconds that it took, and those that it cost."""

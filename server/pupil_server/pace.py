@@ -1,5 +1,6 @@
 """How long the batches of one model take, by what was measured."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 RISE = 1 / 16  # of the way up, a batch
@@ -18,6 +19,7 @@ class Size:
 
     batches: int = 0
     quickest: float = 0.0
+    slowest: float = 0.0
     usual: float = float("inf")
     each: float = float("inf")  # what one image cost
 
@@ -29,6 +31,7 @@ class Size:
         self.usual += max(RISE, 1 / self.batches) * (cost - self.usual)
         self.each += max(PATIENCE, 1 / self.batches) * (each - self.each)
         self.quickest = min(seconds, self.quickest + RISE * (seconds - self.quickest))
+        self.slowest = max(seconds, self.slowest + RISE * (seconds - self.slowest))
 
 
 class Pace:
@@ -36,7 +39,8 @@ class Pace:
 
     `quickest` falls to whatever is faster at once and rises slowly, so that what it calls impossible really is. A
     refusal measures nothing; each makes it a little smaller, so that a model that was slow once is tried again. `best`
-    is for models whose larger batches are the slower ones, because they leave the processor's cache.
+    is for models whose larger batches are the slower ones, because they leave the processor's cache. `slowest` rises at
+    once and falls slowly; `in_time` is for callers who cannot wait for a large batch.
     """
 
     def __init__(self) -> None:
@@ -51,6 +55,16 @@ class Pace:
         """Seconds that a batch takes at least; 0.0 as long as nothing is known."""
         return self._sizes[images.bit_length()].quickest
 
+    def slowest(self, images: int) -> float:
+        """Seconds after which a batch is nearly always done; 0.0 as long as nothing is known.
+
+        At most twice as long an image as in any smaller batch: else one slow batch of a size for which nobody waited
+        after that would stand for ever.
+        """
+        whole = images.bit_length()
+        smaller = [size for size in range(1, whole) if self._sizes[size].batches]
+        return min([self._sizes[whole].slowest, *(self._sizes[size].slowest * (2 << whole - size) for size in smaller)])
+
     def usual(self, images: int) -> float:
         """Seconds that a batch costs on average; infinite as long as nothing is known."""
         return self._sizes[images.bit_length()].usual
@@ -63,6 +77,20 @@ class Pace:
         whole = images.bit_length()
         size = self._little_known(whole) or self._in_turn(whole) or self._cheapest(whole)
         return images if size == whole else 2 ** (size - 1)
+
+    def in_time(self, images: int, patient: Callable[[float, int], int]) -> int:
+        """How many of `images` belong into the next batch: all where all can wait for that, else as many as give the
+        most answers in time a second, where a size that was never seen counts as quick. `patient(seconds, most)` is how
+        many, of at most `most`, can wait so long.
+        """
+        if images == 1 or (waits := patient(self.slowest(images), images)) == images or waits == patient(0.0, images):
+            return images
+
+        def answers_a_second(size: int) -> float:
+            seconds = self.slowest(size)
+            return patient(seconds, size) / (seconds + AROUND)
+
+        return max((*(1 << bits for bits in range((images - 1).bit_length())), images), key=answers_a_second)
 
     def refused(self, images: int) -> None:
         """A request was turned away because of `quickest`."""

@@ -39,27 +39,58 @@ class Queue:
             del line[work]
             self.images -= len(work.pixels) - work.taken
 
-    def draw(self, room: int, soonest: float) -> tuple[list[Part], list[Work]]:
-        """The next batch, of at most `room` images; and who was in front but must be answered before `soonest`."""
+    def patient(self, until: float, most: int) -> int:
+        """How many images, of at most `most`, may be answered after `until`: interactive ones, where there are any."""
+        images = 0
+        for work in self._interactive or self._bulk:
+            if work.deadline > until:
+                images += len(work.pixels) - work.taken
+                if images >= most:
+                    return most
+        return images
+
+    def draw(self, room: int, soonest: float, surely: float) -> tuple[list[Part], list[Work]]:
+        """The next batch, of at most `room` images; and who was in front but must be answered before `soonest`.
+
+        Who cannot wait until `surely` goes behind who can: a queue that is too long would else answer too late from
+        then on, always those who have waited longest.
+        """
         parts: list[Part] = []
         late: list[Work] = []
         for line in self._lines():
-            for _ in range(len(line)):
-                if not room:
-                    break
-                work, _ = line.popitem(last=False)
-                size, first = len(work.pixels), work.taken
-                if work.deadline <= soonest:
-                    late.append(work)
-                    self.images -= size - first
-                    continue
-                work.taken = min(size, first + room)
-                if work.taken < size:
-                    line[work] = None  # behind the others: a huge request takes turns
-                room -= work.taken - first
-                self.images -= work.taken - first
-                parts.append(Part(work, first, work.taken))
+            for until in (surely, soonest):
+                room = self._take(line, room, soonest, until, parts, late)
         return parts, late
+
+    def _take(
+        self,
+        line: OrderedDict[Work, None],
+        room: int,
+        soonest: float,
+        until: float,
+        parts: list[Part],
+        late: list[Work],
+    ) -> int:
+        """One pass over a line, for those who can wait `until` then; the room that it leaves."""
+        for _ in range(len(line)):
+            if not room:
+                break
+            work, _ = line.popitem(last=False)
+            size, first = len(work.pixels), work.taken
+            if work.deadline <= soonest:
+                late.append(work)
+                self.images -= size - first
+                continue
+            if work.deadline <= until:
+                line[work] = None
+                continue
+            work.taken = min(size, first + room)
+            if work.taken < size:
+                line[work] = None  # behind the others: a huge request takes turns
+            room -= work.taken - first
+            self.images -= work.taken - first
+            parts.append(Part(work, first, work.taken))
+        return room
 
     def _lines(self) -> tuple[OrderedDict[Work, None], ...]:
         self._batches = self._batches + 1 if self._bulk else 0

@@ -9,6 +9,7 @@ import pytest
 
 from pupil_server.batching import Batcher
 from pupil_server.errors import DeadlineExceeded
+from pupil_server.pace import KNOWN
 
 
 def test_a_caller_who_hangs_up_does_not_disturb_the_rest_of_its_batch(batchers) -> None:
@@ -130,5 +131,21 @@ def test_work_that_no_batch_can_finish_in_time_is_not_begun(batchers) -> None:
             await batcher.submit(batchers.image(9), time.monotonic() + 0.02)
         assert batchers.spelled(await batcher.submit(batchers.image(8), time.monotonic() + 30)) == [8]
         assert observed.batches == [1] * 6
+
+    batchers.with_batcher(test)
+
+
+def test_a_batch_is_no_larger_than_its_callers_can_wait_for(batchers) -> None:
+    async def test(batcher, model, observed) -> None:
+        for images in (1, 2, 4, 8):
+            for _ in range(KNOWN):
+                batcher._pace.measured(images, 100.0 * images)
+        first = await batchers.busy(batcher, model)
+        others = batchers.submit(batcher, *range(1, 17), deadline=time.monotonic() + 500.0)
+        await asyncio.sleep(0)
+        model.free.set()
+        await asyncio.gather(first, *others)
+        assert observed.batches[:2] == [1, 4]
+        assert observed.gone == []
 
     batchers.with_batcher(test)

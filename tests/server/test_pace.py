@@ -106,3 +106,21 @@ def test_a_size_is_chosen_well_on_a_machine_that_others_disturb_for_many_batches
             if number >= 100:
                 seconds, images = seconds + cost, images + batch
     assert seconds / images < 1.027 * 1.45 / 1000
+
+
+def test_a_slow_batch_counts_at_once_and_for_no_more_than_twice_half_of_it() -> None:
+    pace = measured(1.0, 100, images=4)
+    pace.measured(8, 50.0)
+    assert pace.slowest(8) == 4.0
+    pace.measured(4, 10.0)
+    assert pace.slowest(8) == 40.0
+    assert pace.slowest(16) == 0.0
+
+
+def test_as_many_images_as_can_wait_are_taken_or_else_those_of_whom_most_are_answered_a_second() -> None:
+    pace = known(of_1=100, of_2=60, of_4=50, of_8=50)  # a batch of 8 takes 0.4 s, one of 4 takes 0.2 s
+    assert pace.in_time(8, lambda seconds, most: most) == 8
+    assert pace.in_time(8, lambda seconds, most: most if seconds < 0.4 else 7) == 4  # 20 a second instead of 17.5
+    assert pace.in_time(8, lambda seconds, most: most if seconds < 0.2 else 1) == 2
+    assert pace.in_time(8, lambda seconds, most: min(most, 3)) == 8  # the others are bulk, which is not asked
+    assert pace.in_time(8, lambda seconds, most: 0 if seconds else most) == 1

@@ -14,7 +14,7 @@ def work(images: int = 1, priority: Priority = INTERACTIVE, *, deadline: float =
 
 
 def drawn(queue: Queue, room: int = 8) -> list[Part]:
-    parts, late = queue.draw(room, 0.0)
+    parts, late = queue.draw(room, 0.0, 0.0)
     assert late == []
     return parts
 
@@ -81,6 +81,25 @@ def test_what_is_left_of_a_split_request_can_be_taken_out() -> None:
 def test_who_is_late_takes_no_place_in_the_batch() -> None:
     late, later, fine = work(8, deadline=5.0), work(8, BULK, deadline=4.0), work(8, deadline=6.0)
     queue = fill(Queue(), later, late, fine)
-    assert queue.draw(8, 5.0) == ([(fine, 0, 8)], [late])
-    assert queue.draw(8, 5.0) == ([], [later])
+    assert queue.draw(8, 5.0, 5.0) == ([(fine, 0, 8)], [late])
+    assert queue.draw(8, 5.0, 5.0) == ([], [later])
     assert queue.images == 0
+
+
+def test_who_is_at_risk_of_being_late_goes_behind_who_is_not() -> None:
+    a, b, c, d = work(1, deadline=6.0), work(1, deadline=9.0), work(1, deadline=6.5), work(1, deadline=8.0)
+    queue = fill(Queue(), a, b, c, d)
+    assert queue.draw(3, 5.0, 7.0) == ([(b, 0, 1), (d, 0, 1), (a, 0, 1)], [])
+    fill(queue, e := work(1, deadline=9.0))
+    assert queue.draw(1, 5.0, 7.0) == ([(e, 0, 1)], [])
+    assert list(queue) == [c]
+    assert queue.images == 1
+
+
+def test_as_many_images_are_counted_as_can_wait_and_bulk_only_where_nobody_else_is() -> None:
+    bulk = work(5, BULK, deadline=7.0)
+    queue = fill(Queue(), bulk)
+    assert queue.patient(6.0, 100) == 5
+    fill(queue, work(3, deadline=5.0), work(4, deadline=6.0))
+    assert [queue.patient(until, 100) for until in (4.0, 5.0, 6.0)] == [7, 4, 0]
+    assert queue.patient(4.0, 6) == 6
