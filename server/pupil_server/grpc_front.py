@@ -14,6 +14,7 @@ from pupil_server.dispatch import Dispatcher
 from pupil_server.logs import call_id
 from pupil_server.method import Failure, Method
 from pupil_server.reloaded import Reloaded
+from pupil_server.resources import most_files
 from pupil_server.settings import MEGA, ServerSettings
 from pupil_server.tls import Certificates
 
@@ -49,6 +50,7 @@ class GrpcFront:
 
     async def start(self) -> int:
         """Listens; returns the port. Raises OSError where it is taken."""
+        most_files()  # it has no limit of connections
         address = self._address
         try:
             if self._certificates:

@@ -5,12 +5,14 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from typing import Any
 
 log = logging.getLogger("pupil.http")
 MOST = 64
+PAUSE = 0.1  # seconds
 
 
 class BoundedHTTPServer(ThreadingHTTPServer):
@@ -23,6 +25,13 @@ class BoundedHTTPServer(ThreadingHTTPServer):
         super().__init__(*args)
         self._open: dict[Any, None] = {}  # oldest first
         self._lock = threading.Lock()
+
+    def get_request(self) -> tuple[Any, Any]:
+        try:
+            return super().get_request()
+        except OSError:  # no file is left for it: it goes on waiting at the door, and must not be asked all the time
+            time.sleep(PAUSE)
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:

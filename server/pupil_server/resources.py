@@ -1,7 +1,10 @@
-"""How many cores this process may really use."""
+"""How many cores this process may really use, and how many files it may open."""
 
 import math
 import os
+import resource
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -19,6 +22,15 @@ def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 def share_of_cores(workers: int) -> int:
     """The cores of each of so many processes, at least 1."""
     return max(1, usable_cores() // workers)
+
+
+def most_files() -> int:
+    """How many files the process may have open: as many as it can be allowed, which it asks for here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS has a limit that it does not tell
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _quota_v2(file: Path) -> float | None:

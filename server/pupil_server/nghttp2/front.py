@@ -18,7 +18,6 @@ from pupil_server.nghttp2.limits import PeerLimits, limits_of
 from pupil_server.nghttp2.server_call import Held
 from pupil_server.settings import ServerSettings
 
-BACKLOG = 1024
 HEADS = 256  # of calls; each is at most as large as the limit of header bytes
 LINGER = 0.5  # seconds in which the peers hear that we leave
 FAREWELL = 1.0  # seconds for the last bytes to leave
@@ -63,14 +62,18 @@ class NgHttp2Front:
         try:
             if self._unix:
                 self._server = await loop.create_unix_server(
-                    lambda: Connection(self), self._unix, backlog=BACKLOG, ssl=self._tls, ssl_handshake_timeout=patience
+                    lambda: Connection(self),
+                    self._unix,
+                    backlog=self.limits.backlog,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=patience,
                 )
             else:
                 self._server = await loop.create_server(
                     lambda: Connection(self),
                     host,
                     port,
-                    backlog=BACKLOG,
+                    backlog=self.limits.backlog,
                     reuse_port=self._reuse_port,
                     ssl=self._tls,
                     ssl_handshake_timeout=patience,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pupil_server.resources import most_files
 from pupil_server.settings import MEGA, ServerSettings
 
 
@@ -9,6 +10,7 @@ from pupil_server.settings import MEGA, ServerSettings
 class PeerLimits:
     message_bytes: int = 64_000_000
     connections: int = 4096
+    backlog: int = 1024  # of connections: so many are accepted at once, before one too many is hung up on
     streams: int = 1000  # of one connection at a time
     header_bytes: int = 16_384  # of one request, each header with 32 more, as HTTP/2 counts them
     held_bytes: int = 512_000_000  # of requests on all connections: half-received, unread, or in work
@@ -28,8 +30,14 @@ class PeerLimits:
 
 
 def limits_of(settings: ServerSettings) -> PeerLimits:
-    """Those that an operator may set, and the others as they are."""
+    """Those that an operator or the system may set, and the others as they are.
+
+    Connections leave files for probes and models.
+    """
+    files = most_files()
     return PeerLimits(
+        connections=min(PeerLimits.connections, files // 2),
+        backlog=min(PeerLimits.backlog, files // 8),
         message_bytes=settings.max_message_mb * MEGA,
         streams=settings.max_streams,
         age=settings.max_connection_age or float("inf"),
