@@ -30,6 +30,7 @@ HTTP_STATUS = {1: 499, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 12: 501, 
 QUERY = ("top_k", "version", "alias", "cascade", "goal", "student_alone")
 MOST_POSTS = 8  # at the same time, each with its body in memory
 LONGEST = 300.0  # seconds that a caller may ask for
+LATE = "the deadline passed"
 SLACK = 1.0  # seconds beyond the deadline, in which the loop says by itself that it has passed
 
 
@@ -86,7 +87,7 @@ class Gateway:
         return ClassifyRequest(model=model, images=images, top_k=_whole(asked, "top_k"), cascade=_cascade(asked))
 
     def _call(self, headers: Mapping[str, str], peer: str, name: str) -> Call:
-        seconds = _seconds(headers["x-timeout-seconds"]) if "x-timeout-seconds" in headers else self._default_deadline
+        seconds = seconds_asked(headers, self._default_deadline)
         return Call(self._classify.path, time.monotonic() + seconds, peer, headers, id=name)
 
     def _ask(self, request: ClassifyRequest, call: Call) -> ClassifyResponse:
@@ -97,7 +98,7 @@ class Gateway:
             return ClassifyResponse.FromString(answer.result(call.remaining() + SLACK))
         except TimeoutError:
             answer.cancel()
-            raise Failure(Code.DEADLINE_EXCEEDED, "the deadline passed") from None
+            raise Failure(Code.DEADLINE_EXCEEDED, LATE) from None
 
 
 def refusal(code: Code, message: str, trailers: Mapping[str, str] | None = None, *, status: int = 0) -> Reply:
@@ -107,6 +108,20 @@ def refusal(code: Code, message: str, trailers: Mapping[str, str] | None = None,
     headers = {"Retry-After": str(math.ceil(int(wait) / 1000))} if wait else {}
     body = json.dumps({"error": {"code": status, "status": code.name, "message": message}}, ensure_ascii=False)
     return Reply(status, body.encode() + b"\n", headers)
+
+
+def seconds_asked(headers: Mapping[str, str], default: float) -> float:
+    """How long a POST may take. Raises BadRequest."""
+    text = headers.get("x-timeout-seconds")
+    if text is None:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= LONGEST:
+        raise BadRequest(f"X-Timeout-Seconds: {text!r}; a number above 0 and at most {LONGEST:g} is wanted")
+    return seconds
 
 
 def _reply(answer: ClassifyResponse) -> Reply:
@@ -153,16 +168,6 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise BadRequest(f"query: cascade={text}; a number between 0 and 1 is wanted") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= LONGEST:
-        raise BadRequest(f"X-Timeout-Seconds: {text!r}; a number above 0 and at most {LONGEST:g} is wanted")
-    return seconds
 
 
 def _images(content_type: str, body: bytes) -> list[bytes]:

@@ -35,6 +35,8 @@ class OperationsServer:
             passed_on = isinstance(address, Path)
 
             def do_GET(self) -> None:
+                if self.has_body():  # which nobody reads: it must not be taken for the next request
+                    self.close_connection = True
                 if self.path == "/metrics":
                     self.send(200, generate_latest(registry), CONTENT_TYPE_LATEST)
                 elif self.path == "/livez":
@@ -43,6 +45,8 @@ class OperationsServer:
                     self._probe(is_ready())
                 else:
                     self.send(404, f"{known}\n".encode())
+
+            do_HEAD = do_GET
 
             def _probe(self, wrong: str) -> None:
                 self.send(503 if wrong else 200, f"{wrong or 'ok'}\n".encode())

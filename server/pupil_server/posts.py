@@ -69,7 +69,11 @@ class PostHandler(BaseHTTPRequestHandler):
         for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def has_body(self) -> bool:
+        return self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers
 
     def address_string(self) -> str:
         return self.headers.get(PEER, "") if self.passed_on else super().address_string()
@@ -86,7 +90,7 @@ class PostHandler(BaseHTTPRequestHandler):
 
     def _why_not_read(self) -> Reply | None:
         """Why a body stays unread."""
-        length = self.headers.get("Content-Length", "")
+        length = ", ".join(self.headers.get_all("Content-Length", []))  # several: each would end the body elsewhere
         if self.posted_to is None:
             return refusal(Code.NOT_FOUND, "the gateway is off; pupil serve --http-gateway turns it on")
         if not (length.isascii() and length.isdecimal() and len(length) < 16) or "Transfer-Encoding" in self.headers:

@@ -243,3 +243,29 @@ def test_a_fault_of_the_gateway_itself_is_an_incident_that_the_log_explains(capl
         assert broken.places.acquire(timeout=PATIENCE)  # its place is free again, a moment after the answer
     finally:
         http.close()
+
+
+def conversation(address: str, *sent: bytes) -> bytes:
+    """What comes back for these bytes until the server hangs up."""
+    host, _, port = address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        connection.sendall(b"".join(sent))
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+def test_what_stands_in_a_body_is_never_taken_for_a_request(gateway) -> None:
+    inside = b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n"
+    length = b"Content-Length: %d\r\n" % len(inside)
+    got = conversation(gateway.http, b"GET /readyz HTTP/1.1\r\n", length, b"\r\n", inside)
+    assert got.count(b"HTTP/1.1 ") == 1
+    assert got.endswith(b"\r\n\r\nok\n")
+    post = b"POST /v1/models/student:classify HTTP/1.1\r\nContent-Type: image/png\r\nContent-Length: 0\r\n"
+    got = conversation(gateway.http, post, length, b"\r\n", inside)
+    assert got.startswith(b"HTTP/1.1 411 ")
+    assert got.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_probe_by_head_is_answered_without_a_body(gateway) -> None:
+    got = conversation(gateway.http, b"HEAD /readyz HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert got.endswith(b"Content-Length: 3\r\n\r\n")

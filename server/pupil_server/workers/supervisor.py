@@ -86,7 +86,11 @@ class Supervisor:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _gateway(self) -> PassingOn:
-        return PassingOn(self._workers, max_body=self.settings.max_message_mb * MEGA)
+        return PassingOn(
+            self._workers,
+            default_deadline=self.settings.default_deadline,
+            max_body=self.settings.max_message_mb * MEGA,
+        )
 
 
 def _require_short(socket: Path) -> None:

@@ -4,8 +4,12 @@ import os
 import re
 import signal
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -13,6 +17,7 @@ import pytest
 
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_proto.v1 import inference_pb2_grpc
+from pupil_server.gateway import MOST_POSTS
 from pupil_server.tokens import hash_of
 
 PATIENCE = 20.0
@@ -150,3 +155,27 @@ def test_a_quota_holds_over_all_and_a_sighup_reaches_them_all(crewed, picture, t
         assert {answer.result().answered_by.version for answer in answers("many")} == {2}
         for channel in channels:
             channel.close()
+
+
+def test_a_worker_that_hangs_keeps_a_post_for_its_deadline_and_the_gateway_for_nobody_else(crewed, toolbox) -> None:
+    picture = toolbox.png(toolbox.random_pixels(1, seed=6)[0])
+
+    def post(crew, seconds: str) -> int:
+        headers = {"Content-Type": "image/png", "X-Timeout-Seconds": seconds}
+        posted = urllib.request.Request(f"http://{crew.http}/v1/models/student:classify", picture, headers)
+        try:
+            with urllib.request.urlopen(posted, timeout=PATIENCE) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    with crewed("--http-gateway") as crew, ThreadPoolExecutor(2 * MOST_POSTS) as posts:
+        hangs = crew.processes()[0]
+        os.kill(hangs, signal.SIGSTOP)
+        try:
+            codes = list(posts.map(partial(post, crew), ["0.1"] * 2 * MOST_POSTS))
+            assert codes.count(504) in range(1, MOST_POSTS + 1)
+            assert set(codes) <= {200, 429, 504}
+        finally:
+            os.kill(hangs, signal.SIGCONT)
+        assert [post(crew, "10") for _ in range(2)] == [200, 200]
