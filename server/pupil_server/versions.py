@@ -7,7 +7,7 @@ from pathlib import Path
 from pupil_server.errors import BundleError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
-NUMBER = re.compile(r"[1-9][0-9]*\Z")
+NUMBER = re.compile(r"[1-9][0-9]{0,17}\Z")  # what fits into a message
 
 
 def versions_on_disk(repository: Path) -> dict[str, list[int]]:
@@ -18,7 +18,7 @@ def versions_on_disk(repository: Path) -> dict[str, list[int]]:
     found = {}
     for name in sorted(_folders(repository)):
         numbers = [number for number in _folders(repository / name) if NUMBER.match(number)] if NAME.match(name) else []
-        whole = [int(number) for number in numbers if (repository / name / number / "bundle.json").is_file()]
+        whole = [int(number) for number in numbers if _holds_a_bundle(repository / name / number)]
         if whole:
             found[name] = sorted(whole)
     return found
@@ -42,6 +42,13 @@ def stamp(folder: Path) -> str:
                 continue  # gone meanwhile: the next look sees the rest
             files.append(f"{place}/{name} {status.st_size} {status.st_mtime_ns} {status.st_ino}")
     return "\n".join(sorted(files))
+
+
+def _holds_a_bundle(folder: Path) -> bool:
+    try:
+        return (folder / "bundle.json").is_file()
+    except OSError:  # it may: loading it says what is wrong, and what was loaded from it stays
+        return True
 
 
 def _folders(folder: Path) -> list[str]:

@@ -130,6 +130,23 @@ def test_a_folder_without_the_right_to_read_it_changes_nothing(repositories, fol
     repositories.run(folder, script)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_version_without_the_right_to_read_it_fails_by_itself(repositories, folder, toolbox) -> None:
+    async def script(repository: Repository) -> None:
+        toolbox.write_bundle(folder, "student", 2).chmod(0)
+        (folder / "student/1").chmod(0)
+        toolbox.write_bundle(folder, "teacher", 1)
+        await repository.rescan()
+        (folder / "student/1").chmod(0o755)
+        (folder / "student/2").chmod(0o755)
+        assert repositories.ready(repository) == ["student/1", "teacher/1"]
+        assert "student/2/bundle.json: Permission denied" in repository.known()["student"][2].reason
+        await repository.rescan()
+        assert repositories.answering(repository) == 2
+
+    repositories.run(folder, script)
+
+
 def test_an_alias_file_is_read_again_and_its_version_loaded(repositories, folder, toolbox, caplog) -> None:
     toolbox.write_bundle(folder, "student", 2)
 

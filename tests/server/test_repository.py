@@ -58,9 +58,11 @@ def test_an_alias_for_a_version_that_is_not_there_is_refused(repositories, folde
 
 
 def test_what_is_no_bundle_is_no_version(repositories, folder) -> None:
-    for name in ("student/2", "student/03", "student/latest", "student/.2.4711", "half", ".hidden/1"):
+    huge = f"student/{10**18}"
+    for name in ("student/2", "student/03", huge, "student/latest", "student/.2.4711", "half", ".hidden/1"):
         (folder / name).mkdir(parents=True)
     (folder / "student/03/bundle.json").write_text("{}")
+    (folder / huge / "bundle.json").write_text("{}")
     (folder / ".hidden/1/bundle.json").write_text("{}")
     (folder / "README.md").write_text("hello")
 
