@@ -1,7 +1,9 @@
 """Scores to the bytes of the messages that carry them."""
 
+import asyncio
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.wire import ahead
 
 FEW = 16  # times as many classes as are asked for, and those are few
+ASIDE = 250_000  # bytes of an answer, for which the loop has no time: a megabyte takes it some 50 ms
 
 # On the wire a field is its number and kind in one byte, the length of what follows, and that.
 PREDICTION, ANSWERED_BY = b"\x0a", b"\x12"  # of ClassifyResponse
@@ -17,6 +20,13 @@ TOP, SCORES = b"\x0a", b"\x12"  # of Prediction
 FLOAT = 4  # bytes
 SECONDS = struct.Struct("<BdBd")  # two of AnsweredBy, with their tags
 QUEUE, COMPUTE = 0x29, 0x31
+
+Written = TypeVar("Written")
+
+
+async def written(write: Callable[[], Written], size: int) -> Written:
+    """What `write` makes, on a thread where that may be large; `size` is how many bytes it has at most."""
+    return await asyncio.to_thread(write) if size > ASIDE else write()
 
 
 class Rows:
@@ -49,6 +59,15 @@ class PredictionWriter:
         self._heads = [ahead(TOP, len(one)) + one[:-FLOAT] for one in bare]  # what stands before the one score
         self._single = [ahead(PREDICTION, len(head) + FLOAT) + head for head in self._heads]  # where it is alone
         self._whole_head = ahead(SCORES, FLOAT * len(classes))  # what stands before the scores of all classes
+        self._longest = np.cumsum(sorted((len(head) + FLOAT for head in self._heads), reverse=True)).tolist()
+
+    def most_bytes(self, *, top_k: int, everything: bool) -> int:
+        """How long one prediction may become."""
+        classes = len(self._heads)
+        most: int = self._longest[min(top_k or 1, classes) - 1]
+        if everything:
+            most += len(self._whole_head) + FLOAT * classes
+        return len(ahead(PREDICTION, most)) + most
 
     def response(self, scores: NDArray[np.float32], *, top_k: int, everything: bool) -> pb.ClassifyResponse:
         """One prediction an image from `scores` (N, K): its `top_k` best classes (0 means 1), best first.

@@ -1,5 +1,6 @@
 """The cascade: the student answers where a certificate lets it, and leaves the rest to its teacher."""
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.answers import written
 from pupil_server.call import Call
 from pupil_server.cascade_certificates import CascadeCertificates
 from pupil_server.certificates import cascade_message
@@ -36,7 +38,9 @@ class CascadeHandler:
 
     async def classify(self, request: pb.ClassifyRequest, call: Call) -> pb.ClassifyResponse:
         """Each image is answered by the student or its teacher. Raises NoCertificate where too little is proven."""
-        with self._repository.get(request.model) as student, call.charged(count(request.images)) as paid:
+        images = count(request.images)
+        with self._repository.get(request.model) as student, call.charged(images) as paid:
+            student.require_sendable(images, _bytes_each(request, student))
             try:
                 teacher = self._teacher(student, request.cascade)
             except (NotFound, NoCertificate, Unavailable):
@@ -64,7 +68,7 @@ class CascadeHandler:
         ours = await student.predict(request.images, paid)
         routes = [pb.ROUTE_STUDENT_UNAVAILABLE] * len(ours.outputs.scores)
         self._count(routes)
-        return _response(request, student, ours, ours.outputs.scores, routes)
+        return await _response(request, student, ours, ours.outputs.scores, routes)
 
     async def _together(
         self, student: LoadedModel, teacher: LoadedModel, request: pb.ClassifyRequest, paid: Call
@@ -84,7 +88,7 @@ class CascadeHandler:
             scores[deferred] = theirs.outputs.scores
         routes = [route if each else pb.ROUTE_STUDENT for each in deferred.tolist()]
         self._count(routes)
-        response = _response(request, student, ours, scores, routes)
+        response = await _response(request, student, ours, scores, routes)
         response.certificate.CopyFrom(cascade_message(certificate))
         if theirs:
             response.teacher.CopyFrom(teacher.answered_by(theirs))
@@ -96,15 +100,20 @@ class CascadeHandler:
             self._metrics.cascade_routes.labels(name).inc(images)
 
 
-def _response(
+def _bytes_each(request: pb.ClassifyRequest, student: LoadedModel) -> int:
+    return student.writer.most_bytes(top_k=request.top_k, everything=request.scores)
+
+
+async def _response(
     request: pb.ClassifyRequest,
     student: LoadedModel,
     ours: Answer,
     scores: NDArray[np.float32],
     routes: Sequence[pb.Route],
 ) -> pb.ClassifyResponse:
+    write = functools.partial(student.writer.predictions, scores, top_k=request.top_k, everything=request.scores)
     return pb.ClassifyResponse(
-        predictions=student.writer.predictions(scores, top_k=request.top_k, everything=request.scores),
+        predictions=await written(write, len(scores) * _bytes_each(request, student)),
         answered_by=student.answered_by(ours),
         routes=routes,
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.answers import written
 from pupil_server.at_once import AnswerRows, Question
 from pupil_server.call import Call
 from pupil_server.cascade import CascadeHandler
@@ -18,6 +19,8 @@ from pupil_server.pairs import kl_divergence, require_same_classes, teacher_of
 from pupil_server.reading import count
 from pupil_server.repository import Repository
 from pupil_server.streams import in_order
+
+MOST_AT_ONCE = 100  # classes of each image, for which the loop has time
 
 
 class InferenceHandlers:
@@ -33,7 +36,13 @@ class InferenceHandlers:
         pixels = read.images.pixels
         shape = (pixels.count, pixels.height, pixels.width, pixels.channels)
         size = len(pixels.data)
-        if read.HasField("cascade") or read.images.encoded or not size or size != math.prod(shape):
+        if (
+            read.HasField("cascade")
+            or read.images.encoded
+            or not size
+            or size != math.prod(shape)
+            or read.top_k > MOST_AT_ONCE
+        ):
             return None
         model = pb.ModelSpec.FromString(read.model.SerializeToString())  # its own would keep the images too
         write = functools.partial(_write, top_k=read.top_k, everything=read.scores)
@@ -43,8 +52,13 @@ class InferenceHandlers:
         if request.HasField("cascade"):
             return await self._cascade.classify(request, call)
         with self._repository.get(request.model) as model:
+            each = model.writer.most_bytes(top_k=request.top_k, everything=request.scores)
+            size = model.require_sendable(count(request.images), each)
             answer = await model.predict(request.images, call)
-            response = model.writer.response(answer.outputs.scores, top_k=request.top_k, everything=request.scores)
+            write = functools.partial(
+                model.writer.response, answer.outputs.scores, top_k=request.top_k, everything=request.scores
+            )
+            response = await written(write, size)
             response.answered_by.CopyFrom(model.answered_by(answer))
             return response
 
@@ -71,6 +85,8 @@ class InferenceHandlers:
             call.charged(count(request.images)) as paid,
         ):
             require_same_classes(student, teacher)
+            each = student.writer.most_bytes(top_k=request.top_k, everything=request.scores)
+            size = student.require_sendable(count(request.images), 2 * each)
             ours, theirs = await student.predict_beside(teacher, request.images, paid)
             s, t = ours.outputs.scores, theirs.outputs.scores
             agree, kl = s.argmax(axis=1) == t.argmax(axis=1), kl_divergence(t, s)
@@ -79,9 +95,12 @@ class InferenceHandlers:
             def spell(scores: NDArray[np.float32]) -> Sequence[pb.Prediction]:
                 return student.writer.predictions(scores, top_k=request.top_k, everything=request.scores)
 
-            rows = zip(spell(s), spell(t), agree.tolist(), kl.tolist(), strict=True)
+            def compared() -> list[pb.Comparison]:
+                rows = zip(spell(s), spell(t), agree.tolist(), kl.tolist(), strict=True)
+                return [pb.Comparison(student=i, teacher=j, agree=same, kl=nats) for i, j, same, nats in rows]
+
             return pb.CompareResponse(
-                comparisons=[pb.Comparison(student=i, teacher=j, agree=same, kl=nats) for i, j, same, nats in rows],
+                comparisons=await written(compared, size),
                 agreement=float(np.mean(agree)),
                 mean_kl=float(np.mean(kl)),
                 student=student.answered_by(ours),

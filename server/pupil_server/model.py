@@ -18,7 +18,7 @@ from pupil_server.bundle_facts import InputSize
 from pupil_server.call import Call
 from pupil_server.decoding import Decoder
 from pupil_server.door import Door
-from pupil_server.errors import BadImage, NoCertificate, NotFound, Unavailable
+from pupil_server.errors import BadImage, BadRequest, NoCertificate, NotFound, Unavailable
 from pupil_server.loading import Prepared
 from pupil_server.metrics import Metrics
 from pupil_server.observer import Observer
@@ -59,6 +59,7 @@ class LoadedModel:
         self._door: Door = beside._door if beside else Door(_admission(settings, self.facts.input))
         self.statistics = self._door.statistics
         self.watchdog: Watchdog = beside.watchdog if beside else Watchdog()
+        self._max_answer_bytes = settings.max_message_mb * MEGA
         cores = share_of_cores(settings.workers)
         self._batcher = Batcher(
             self.watchdog.over(self.session.run),
@@ -162,6 +163,17 @@ class LoadedModel:
         with self._door.open(number, call, files) as arrived, other._door.open(number, call):
             pixels = await self._reader.read_all(images, files, call)
             return await asyncio.gather(self._submit(pixels, call, arrived), other._submit(pixels, call, arrived))
+
+    def require_sendable(self, images: int, bytes_each: int) -> int:
+        """The bytes of an answer about so many images. Raises BadRequest where no message may have as many."""
+        self._reader.require_few(images)
+        size = images * bytes_each
+        if size > self._max_answer_bytes:
+            raise BadRequest(
+                f"an answer of {size:,} bytes, at most {self._max_answer_bytes:,} are allowed; send fewer images, or "
+                "ask for fewer classes of each"
+            )
+        return size
 
     def require_valid_calibration(self) -> None:
         """Raises NoCertificate once the traffic is no longer like the calibration images."""

@@ -141,6 +141,7 @@ def _tell_calibration(model: LoadedModel, response: pb.PseudoLabelResponse) -> N
 async def _label(
     model: LoadedModel, request: pb.PseudoLabelRequest, plan: pb.LabelPlan, call: Call, threshold: float
 ) -> pb.PseudoLabelResponse:
+    model.require_sendable(count(request.images), model.writer.most_bytes(top_k=1, everything=plan.scores))
     answer, broken = await _predict_when_there_is_room(model, request.images, call)
     scores = answer.outputs.scores if answer else np.empty((0, len(model.facts.classes)), np.float32)
     confidence = scores.max(axis=1).astype(np.float64).tolist()  # as float32 the threshold would be rounded

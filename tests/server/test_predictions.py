@@ -1,10 +1,13 @@
 """The messages of an answer, which are read from bytes of ours: they are what the library makes field by field."""
 
+import asyncio
+import threading
+
 import numpy as np
 import pytest
 
 from pupil_proto.v1 import inference_pb2 as pb
-from pupil_server.answers import PredictionWriter
+from pupil_server.answers import PredictionWriter, written
 
 
 def scores_of(images: int, classes: int) -> np.ndarray:
@@ -75,3 +78,26 @@ def test_scores_that_lie_anyhow_in_memory_and_none_at_all_are_read_row_by_row():
     assert list(PredictionWriter(NAMES["short"]).predictions(turned, top_k=2, everything=True)) == expected
     assert list(PredictionWriter(NAMES["short"]).predictions(scores[::-1], top_k=2, everything=True)) == expected[::-1]
     assert not PredictionWriter(NAMES["short"]).predictions(scores[:0], top_k=2, everything=True)
+
+
+@pytest.mark.parametrize("everything", [False, True], ids=["best", "all scores"])
+@pytest.mark.parametrize("classes", NAMES.values(), ids=NAMES)
+def test_a_prediction_becomes_as_long_as_it_is_said_and_no_longer(classes, everything):
+    scores, writer = scores_of(33, len(classes)), PredictionWriter(classes)
+    longest = np.argsort([-len(name.encode()) for name in classes], kind="stable")
+    worst = np.empty((1, len(classes)), np.float32)
+    worst[0, longest] = np.linspace(1, 0, len(classes), endpoint=False)
+    for top_k in (0, 1, 2, len(classes), 10**6):
+
+        def size(rows: np.ndarray, top_k: int = top_k) -> int:
+            return writer.response(rows, top_k=top_k, everything=everything).ByteSize()
+
+        most = writer.most_bytes(top_k=top_k, everything=everything)
+        assert max(size(row[None]) for row in scores) <= most
+        assert most - 2 <= size(worst) <= most  # equally long names may have longer numbers
+
+
+@pytest.mark.parametrize(("size", "aside"), [(1000, False), (10_000_000, True)])
+def test_a_large_answer_is_written_beside_the_loop(size, aside):
+    thread = asyncio.run(written(threading.current_thread, size))
+    assert (thread is not threading.main_thread()) == aside

@@ -6,8 +6,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from weakref import WeakKeyDictionary
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pupil_proto.oip.v2 import infer_pb2 as pb
 from pupil_proto.v1.inference_pb2 import Images
+from pupil_server.answers import written
 from pupil_server.at_once import AnswerRows, Question
 from pupil_server.call import Call
 from pupil_server.errors import PupilError
@@ -78,8 +82,10 @@ class InferHandlers:
         with self._repository.get(model_spec(request.model_name, request.model_version)) as model:
             answers = self._answers_of(model)
             wanted = answers.wanted(request.outputs)
-            answer = await _predict(model, request, call)
-            return answers.message(request.id, wanted, answer.outputs)
+            images = read_images(request, model.facts.input)
+            size = model.require_sendable(len(images), answers.most_bytes(wanted))
+            answer = await _predict(model, images, call)
+            return await written(lambda: answers.message(request.id, wanted, answer.outputs), size)
 
     def _answers_of(self, model: LoadedModel) -> Answers:
         return self._answers.get(model) or self._answers.setdefault(model, Answers(model))
@@ -92,8 +98,7 @@ def _is_whole(output: pb.ModelInferRequest.InferRequestedOutputTensor) -> bool:
     return output.name in OUTPUTS and not output.parameters
 
 
-async def _predict(model: LoadedModel, request: pb.ModelInferRequest, call: Call) -> Answer:
-    images = read_images(request, model.facts.input)
+async def _predict(model: LoadedModel, images: list[bytes] | NDArray[np.uint8], call: Call) -> Answer:
     if isinstance(images, list):
         return await model.predict(Images(encoded=images), call)
     return await model.predict_pixels(images, call)

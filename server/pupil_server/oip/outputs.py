@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.oip.v2 import infer_pb2 as pb
-from pupil_server.answers import Rows
+from pupil_server.answers import FLOAT, Rows
 from pupil_server.errors import BadRequest
 from pupil_server.model import LoadedModel
 from pupil_server.oip.names import OUTPUTS
@@ -17,6 +17,7 @@ from pupil_server.session import Outputs
 from pupil_server.wire import ahead
 
 CLASSIFICATION = "classification"
+NUMBERS = 20  # bytes before the label of a class, and more than there are
 ID, RAW = b"\x1a", b"\x32"  # of ModelInferResponse, on the wire
 
 
@@ -37,11 +38,17 @@ class Answers:
         names = pb.ModelInferResponse(model_name=model.facts.model, model_version=str(model.facts.version))
         self._names = names.SerializeToString()
         self._classes = model.facts.classes
+        self._longest = max(len(name.encode()) for name in self._classes)
         self._tensors = functools.lru_cache(maxsize=256)(self._build_tensors)
 
     def wanted(self, outputs: Sequence[pb.ModelInferRequest.InferRequestedOutputTensor]) -> tuple[Wanted, ...]:
         """What a request asks for: everything where it names nothing. Raises BadRequest."""
         return tuple(self._one_wanted(output) for output in outputs) if outputs else EVERYTHING
+
+    def most_bytes(self, wanted: tuple[Wanted, ...]) -> int:
+        """How long the numbers and texts about one image may become."""
+        whole = FLOAT * len(self._classes)
+        return sum(one.best * (NUMBERS + self._longest) if one.best else whole for one in wanted)
 
     def message(self, request_id: str, wanted: tuple[Wanted, ...], outputs: Outputs) -> pb.ModelInferResponse:
         logits, scores = Rows(outputs.logits), Rows(outputs.scores)
