@@ -36,9 +36,7 @@ def test_an_answer_that_fits_no_message_is_refused_before_there_is_any_work(smal
     async def story(served) -> None:
         statistics = [model.statistics for model in served.repository.loaded()]
         before = [(each.images, each.failed.count) for each in statistics]
-        with pytest.raises(
-            Failure, match=r"an answer of [12],.* bytes, at most 1,000,000 are allowed"
-        ):
+        with pytest.raises(Failure, match=r"an answer of [12],.* bytes, at most 1,000,000 are allowed"):
             await served.usually(path, ASKED[path].SerializeToString())
         assert [(each.images, each.failed.count) for each in statistics] == before
 

@@ -13,7 +13,7 @@ class PeerLimits:
     backlog: int = 1024  # of connections: so many are accepted at once, before one too many is hung up on
     streams: int = 1000  # of one connection at a time
     header_bytes: int = 16_384  # of one request, each header with 32 more, as HTTP/2 counts them
-    held_bytes: int = 512_000_000  # of requests on all connections: half-received, unread, or in work
+    held_bytes: int = 512_000_000  # on all connections: requests, half-received or in work, and answers not taken yet
     resets: int = 2000  # of streams at once; a peer that takes back more than it may wait for is cut off
     resets_a_second: int = 500
     oddities: int = 1000  # pings, settings, empty frames and the like beyond what calls explain

@@ -31,7 +31,9 @@ AHEAD = 2**16  # bytes of answers that a stream may have waiting for its reader;
 
 
 class Held:
-    """The bytes of requests that all connections together hold; and one unpacks gzip at a time, off the loop."""
+    """The bytes of calls that all connections together hold: requests until they are answered, and answers until they
+    are taken. And one unpacks gzip at a time, off the loop.
+    """
 
     def __init__(self, most: int) -> None:
         self.bytes = 0
@@ -41,7 +43,7 @@ class Held:
     def add(self, size: int) -> None:
         if self.bytes + size > self._most:
             raise Overloaded(
-                f"the requests inside hold {self.bytes:,} of at most {self._most:,} bytes; try again later",
+                f"the calls inside hold {self.bytes:,} of at most {self._most:,} bytes; try again later",
                 retry_after=0.1,
             )
         self.bytes += size
@@ -91,7 +93,10 @@ class ServerCall(ABC):
 
     def answer(self, answer: bytes) -> None:
         """Ends the call with this one, without the handler."""
-        self._answer(answer, last=True)
+        try:
+            self._answer(answer, last=True)
+        except PupilError as error:
+            self.refuse(error)
 
     def begin(self) -> None:
         """Starts the handler."""
@@ -111,7 +116,9 @@ class ServerCall(ABC):
         return body
 
     def _hold(self, size: int) -> None:
-        """Counts what came. Of a closed call all is let go, though who reads it may take another message first."""
+        """Counts what came, or less than nothing for what goes. Of a closed call all is let go, though who reads it may
+        take another message first.
+        """
         if not self._closed:
             self._connection.held.add(size)
             self._held += size
@@ -128,6 +135,7 @@ class ServerCall(ABC):
             rest = memoryview(chunk)
             chunk, self._out[0] = rest[:room], rest[room:]
         self._waiting -= len(chunk)
+        self._hold(-len(chunk))
         self._since = time.monotonic()
         if self._left and self._waiting < AHEAD:
             self._left.set()
@@ -138,12 +146,15 @@ class ServerCall(ABC):
         return self._failed or SUCCESS.filled(self.call.id.encode())
 
     def _answer(self, message: bytes | None, *, last: bool = False) -> None:
+        """Raises Overloaded where callers who do not read leave no room for it."""
         if self._finished:
             return
-        self._finished = last
         if message is not None:
-            self._out.append(framed(message))
-            self._waiting += len(self._out[-1])
+            answer = framed(message)
+            self._hold(len(answer) - (self._held if last else 0))  # of the last one the request is let go
+            self._out.append(answer)
+            self._waiting += len(answer)
+        self._finished = last
         session = self._connection.session
         if self._responded:
             session.resume(self._number)

@@ -44,6 +44,10 @@ class SingleCall(ServerCall):
             return None
         return message.body
 
+    def answer(self, answer: bytes) -> None:
+        self._message = None
+        super().answer(answer)
+
     async def _work(self) -> None:
         method, dispatcher, call = self.method, self._connection.dispatcher, self.call
         try:

@@ -70,12 +70,7 @@ class StreamCall(ServerCall):
             body = await self._unpacked(message) if message.compressed else message.body
             yield body
             unpacked = len(body) if message.compressed else 0
-            self._let_go(BESIDE + PREFIX.size + len(message.body) + unpacked)
-
-    def _let_go(self, size: int) -> None:
-        if not self._closed:
-            self._held -= size
-            self._connection.held.bytes -= size
+            self._hold(-(BESIDE + PREFIX.size + len(message.body) + unpacked))
 
     def _grant(self) -> None:
         if self._ungranted and not self._ended and not self._closed:  # then the session may be freed

@@ -1,4 +1,4 @@
-"""Whoever reads a stream may lag behind its end: what it held is let go once, and its session left alone."""
+"""What calls hold is let go once, whoever lags behind its end, and whoever holds too much is in nobody's way."""
 
 import asyncio
 import gzip
@@ -11,6 +11,9 @@ from pupil_server.nghttp2.framing import PREFIX, framed
 from pupil_server.nghttp2.limits import PeerLimits
 from pupil_server.nghttp2.server_call import Held
 from pupil_server.nghttp2.stream_call import BESIDE, StreamCall
+
+INITIAL_WINDOW = 4
+LARGE, RESOURCE_EXHAUSTED = "/test.Echo/Large", "8"
 
 
 def opened(*, packed: bool = False) -> tuple[StreamCall, Held, list[int]]:
@@ -66,3 +69,22 @@ def test_a_message_that_is_unpacked_while_the_stream_ends_is_not_held_for_ever()
         assert held.bytes == 0
 
     asyncio.run(story())
+
+
+def test_answers_that_nobody_takes_have_a_limit_over_all_connections(tools) -> None:
+    async def test() -> None:
+        async with tools.lean(held_bytes=300_000) as lean:
+            slow = await lean.connect((INITIAL_WINDOW, 0))
+            for stream in range(1, 40, 2):
+                slow.ask(stream, LARGE, tools.message("1000"))
+            await slow.until(lambda: 39 in slow.answers)
+            assert 200_000 < lean.front.held.bytes <= 300_000
+            assert any(answer.headers.get("grpc-status") == RESOURCE_EXHAUSTED for answer in slow.answers.values())
+            slow.writer.transport.abort()
+            await lean.eventually(lambda: not lean.front.connections)
+            peer = await lean.connect()
+            peer.ask(1, LARGE, tools.message("5"))
+            assert len(tools.names((await peer.answer(1)).body)) == 5
+            assert lean.front.held.bytes == 0
+
+    asyncio.run(asyncio.wait_for(test(), 60))
