@@ -70,7 +70,7 @@ class EagerTask:
     def _step(self, _: object = None) -> None:
         loop = self._loop
         this: Any = self
-        self._awaited = None
+        heard, self._awaited = self._awaited, None
         outer = asyncio.current_task(loop)
         if outer:  # which is not the current one for a while
             _leave_task(loop, outer)
@@ -78,6 +78,8 @@ class EagerTask:
         try:
             if self._must_cancel:
                 self._must_cancel = False
+                if heard and heard.done() and not heard.cancelled():
+                    heard.exception()  # an error in the turn of the cancelling: asyncio wants it looked at
                 awaited = self._context.run(self._coroutine.throw, asyncio.CancelledError())
             else:
                 awaited = self._context.run(self._coroutine.send, None)

@@ -186,6 +186,24 @@ def test_a_task_that_is_cancelled_where_it_does_not_wait_hears_it_where_it_next_
     asyncio.run(test())
 
 
+def test_an_error_in_the_turn_that_cancels_leaves_no_complaint() -> None:
+    async def test() -> None:
+        complaints: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        future: asyncio.Future[None] = loop.create_future()
+        task = EagerTask(waits([], asyncio.gather(future)), loop)
+        future.set_exception(ValueError("no"))
+        loop.call_soon(task.cancel)
+        await turns()
+        assert task.done()
+        del future, task
+        gc.collect()
+        assert complaints == []
+
+    asyncio.run(test())
+
+
 def test_the_current_task_is_the_eager_one_inside_and_the_one_around_it_afterwards() -> None:
     async def test() -> None:
         around, seen = asyncio.current_task(), []
