@@ -142,7 +142,12 @@ class Batcher:
                 self._wake()  # the loop turns between two batches
                 return
             self._running.add(batch)
-            self._threads.submit(self._compute_aside, batch)
+            try:
+                self._threads.submit(self._compute_aside, batch)
+            except RuntimeError as error:  # the system gives us no thread, now
+                self._running.remove(batch)
+                for work in batch.works():
+                    self._fail(work, error)
 
     def _waits_for_more(self) -> bool:
         """Whether the next batch is not full, and its first request came less than the longest delay ago."""

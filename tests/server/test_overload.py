@@ -1,6 +1,12 @@
+"""More than a model, or the machine below it, can do."""
+
+import asyncio
+import threading
+
 import numpy as np
 import pytest
 
+from pupil_server.batching import Batcher
 from pupil_server.pace import Pace
 from pupil_server.priority import Priority
 from pupil_server.queue import Queue
@@ -65,3 +71,18 @@ def test_of_what_a_model_can_answer_two_thirds_are_useful_however_many_callers_r
     before = overloaded.answered
     overloaded.run(until=60.0)
     assert (overloaded.answered - before) / 50 > possible * 2 / 3
+
+
+def test_where_the_system_gives_no_thread_the_batch_fails_and_the_next_one_runs(batchers, monkeypatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def test(batcher: Batcher, model, observed) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            for error in await asyncio.gather(*batchers.submit(batcher, 1, 2), return_exceptions=True):
+                assert str(error) == "can't start new thread"
+        answers = await asyncio.gather(*batchers.submit(batcher, 3, 4))
+        assert [batchers.spelled(answer) for answer in answers] == [[3], [4]]
+
+    batchers.with_batcher(test)
