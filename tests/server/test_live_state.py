@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pupil_server.live import disagreements
 from pupil_server.live.disagreements import MOST_STUDENTS as MOST_IN_MEMORY
 from pupil_server.live.disagreements import Disagreements
 from pupil_server.live.shadow import Sample
@@ -81,3 +82,28 @@ def test_each_disagreement_is_kept_once_however_many_students_take_turns(tmp_pat
         rows = [json.loads(line) for line in file.read_text().splitlines()]
         assert len({row["sha256"] for row in rows}) == len(rows) == 2
     assert len(kept._known) == MOST_IN_MEMORY
+
+
+def test_a_full_disk_leaves_no_half_picture_and_is_told_once_until_there_is_room(
+    tmp_path: Path, toolbox, monkeypatch, caplog
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(disagreements, "time", SimpleNamespace(monotonic=lambda: now))
+    kept = Disagreements(tmp_path, pictures=True)
+
+    def differ(first: int) -> None:
+        pixels = np.arange(first, first + 8, dtype=np.uint8).reshape(2, 2, 2, 1)
+        kept.add(Student(1), Sample(pixels, (), ONE_OF_EACH), ONE_OF_EACH[::-1], [0, 1])
+
+    with toolbox.files_no_larger_than(20):
+        for first in range(5):
+            differ(first)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+    differ(5)  # there is room again, but nobody has looked
+    assert caplog.text.count("a disagreement is not kept ([Errno 27] File too large)") == 1
+    now += disagreements.PAUSE
+    differ(6)
+    assert len(list((tmp_path / "images").iterdir())) == 2
+    rows = [json.loads(line) for file in tmp_path.glob("*.jsonl") for line in file.read_text().splitlines()]
+    assert all((tmp_path / row["image"]).stat().st_size > 20 for row in rows)
+    assert len(rows) == 2

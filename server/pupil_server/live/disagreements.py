@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ log = logging.getLogger("pupil.live")
 MOST_ROWS = 10_000  # of one student
 MOST_STUDENTS = 16  # of whom it is in memory what is kept
 MOST_IMAGE_BYTES = 1_000_000_000  # of all pictures together
+PAUSE = 60.0  # seconds for which nothing is kept after one could not be: a full disk is told once a minute
 
 
 class Disagreements:
@@ -34,6 +36,7 @@ class Disagreements:
         kept = self._pictures.iterdir() if self._pictures else ()
         self._room = MOST_IMAGE_BYTES - sum(picture.stat().st_size for picture in kept)
         self._known: dict[Path, set[str]] = {}
+        self._rests_until = 0.0
         self._one_at_a_time = threading.Lock()
 
     def add(self, student: LoadedModel, sample: Sample, teacher: NDArray[np.float32], places: list[int]) -> None:
@@ -42,6 +45,8 @@ class Disagreements:
         file = self._folder / f"{facts.model}-{facts.version}-{facts.fingerprint[:12]}.jsonl"
         try:
             with self._one_at_a_time:
+                if time.monotonic() < self._rests_until:
+                    return
                 if file not in self._known:
                     self._known[file] = _sha256s(file)
                     for oldest in list(self._known)[:-MOST_STUDENTS]:
@@ -50,7 +55,8 @@ class Disagreements:
                     self._keep(file, self._known[file], student, sample, place, teacher[place])
         except (OSError, LookupError, TypeError, ValueError) as error:  # the latter of lines that are not ours
             self._known.pop(file, None)  # the next one finds the line that was left half, and cuts it off
-            log.warning("%s: a disagreement is not kept (%s)", file, error)
+            self._rests_until = time.monotonic() + PAUSE
+            log.warning("%s: a disagreement is not kept (%s), nor are others for %g s", file, error, PAUSE)
 
     def _keep(
         self,
@@ -86,10 +92,21 @@ class Disagreements:
             data = whole.getvalue()
         if len(data) > self._room:
             return sha256
-        self._room -= len(data)
         picture = self._pictures / f"{sha256}.{kind.lower()}"
-        picture.write_bytes(data)
+        _write_whole(picture, data)
+        self._room -= len(data)
         return f"images/{picture.name}"
+
+
+def _write_whole(file: Path, data: bytes) -> None:
+    """Raises OSError, and nothing is left of it then."""
+    aside = file.with_name(f".{file.name}")
+    try:
+        aside.write_bytes(data)
+        aside.replace(file)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def _sha256s(file: Path) -> set[str]:
