@@ -38,12 +38,14 @@ async def serve(make: Callable[[ServerSettings], Service], settings: ServerSetti
     ended, changed = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, changed.set)  # before the start: by default it would end the process
+    _end_at_once_when_told()
     service = make(settings)
     await service.start()
 
     def end() -> None:
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(signum)  # back to the default: the next one is not asked twice
+        _end_at_once_when_told()
         ended.set()
 
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -54,6 +56,12 @@ async def serve(make: Callable[[ServerSettings], Service], settings: ServerSetti
     }
     print(json.dumps(addresses), file=sys.stdout, flush=True)  # noqa: T201  the one line of data
     await run(service, ended, changed)
+
+
+def _end_at_once_when_told() -> None:
+    """By default SIGTERM does that, but not to the first process of a container."""
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(128 + signum))
 
 
 async def run(service: Service, ended: asyncio.Event, changed: asyncio.Event) -> None:

@@ -1,4 +1,9 @@
+import os
+import shutil
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import grpc
 import pytest
@@ -46,3 +51,27 @@ def test_a_second_signal_ends_the_server_at_once(start, connect, becomes, first:
         grpc.channel_ready_future(channel).result(timeout=PATIENCE)  # the door is still open
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(timeout=5) == -signal.SIGTERM
+
+
+CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
+
+
+@pytest.fixture
+def contained(tmp_path: Path) -> Path:
+    """A Python that is the first process of its container."""
+    if not shutil.which("unshare") or subprocess.run([*CONTAINER, "true"], capture_output=True).returncode:
+        pytest.skip("no process may be made the first one here")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {" ".join(CONTAINER)} {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
+def test_a_second_signal_ends_the_first_process_of_a_container_too(toolbox, repository, contained, becomes) -> None:
+    with toolbox.run_server(repository, "--drain-delay", "60", python=contained) as server:
+        outside = server.process.pid
+        inside = int(Path(f"/proc/{outside}/task/{outside}/children").read_text())
+        os.kill(inside, signal.SIGTERM)
+        becomes(lambda: "draining" in server.log.read_text())
+        os.kill(inside, signal.SIGTERM)
+        assert server.process.wait(timeout=5) == 128 + signal.SIGTERM
