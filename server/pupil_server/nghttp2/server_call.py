@@ -135,7 +135,8 @@ class ServerCall(ABC):
             rest = memoryview(chunk)
             chunk, self._out[0] = rest[:room], rest[room:]
         self._waiting -= len(chunk)
-        self._hold(-len(chunk))
+        if not self._finished:  # else all is let go in a moment
+            self._hold(-len(chunk))
         self._since = time.monotonic()
         if self._left and self._waiting < AHEAD:
             self._left.set()
