@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import product
 
 from pupil_server.priority import Priority
 from pupil_server.work import Part, Work
@@ -57,40 +58,29 @@ class Queue:
         """
         parts: list[Part] = []
         late: list[Work] = []
-        for line in self._lines():
-            for until in (surely, soonest):
-                room = self._take(line, room, soonest, until, parts, late)
+        for line, until in product(self._lines(), (surely, soonest)):
+            for _ in range(len(line)):
+                if not room:
+                    return parts, late
+                work, _ = line.popitem(last=False)
+                if work.deadline <= soonest:
+                    late.append(work)
+                    self.images -= len(work.pixels) - work.taken
+                elif work.deadline <= until:
+                    line[work] = None
+                else:
+                    parts.append(self._begin(work, room))
+                    room -= work.taken - parts[-1].first
         return parts, late
 
-    def _take(
-        self,
-        line: OrderedDict[Work, None],
-        room: int,
-        soonest: float,
-        until: float,
-        parts: list[Part],
-        late: list[Work],
-    ) -> int:
-        """One pass over a line, for those who can wait `until` then; the room that it leaves."""
-        for _ in range(len(line)):
-            if not room:
-                break
-            work, _ = line.popitem(last=False)
-            size, first = len(work.pixels), work.taken
-            if work.deadline <= soonest:
-                late.append(work)
-                self.images -= size - first
-                continue
-            if work.deadline <= until:
-                line[work] = None
-                continue
-            work.taken = min(size, first + room)
-            if work.taken < size:
-                line[work] = None  # behind the others: a huge request takes turns
-            room -= work.taken - first
-            self.images -= work.taken - first
-            parts.append(Part(work, first, work.taken))
-        return room
+    def _begin(self, work: Work, room: int) -> Part:
+        """As much of a request, which has left its line, as there is room for."""
+        first, size = work.taken, len(work.pixels)
+        work.taken = min(size, first + room)
+        if work.taken < size:
+            self._line(work)[work] = None  # behind the others: a huge request takes turns
+        self.images -= work.taken - first
+        return Part(work, first, work.taken)
 
     def _lines(self) -> tuple[OrderedDict[Work, None], ...]:
         self._batches = self._batches + 1 if self._bulk else 0
