@@ -53,13 +53,13 @@ class Transitions:
         folder = self._settings.repository / version.name / str(version.number)
         try:
             prepared = await asyncio.get_running_loop().run_in_executor(self._thread, prepare, folder, self._settings)
+            model = LoadedModel(prepared, self._settings, self._decoder, self._metrics)
+            self.on_load(model)
         except BaseException as error:  # also a caller who hangs up midway: nothing may stay LOADING for ever
             version.reason = self._why(error)
             self._show(version, State.STATE_FAILED)
             log.error("%s is not loaded: %s", version, version.reason)
             raise
-        model = LoadedModel(prepared, self._settings, self._decoder, self._metrics)
-        self.on_load(model)
         version.model = model
         self._show(version, State.STATE_READY)
         self._show_device(model, 1)

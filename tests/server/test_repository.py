@@ -57,6 +57,26 @@ def test_an_alias_for_a_version_that_is_not_there_is_refused(repositories, folde
         repositories.run(folder, lambda repository: asyncio.sleep(0))
 
 
+def test_a_version_that_cannot_be_taken_up_once_it_is_read_is_not_being_loaded_for_ever(
+    repositories, folder, toolbox
+) -> None:
+    def full(model: object) -> None:
+        raise OSError("no room for what is known of it")
+
+    async def script(repository: Repository) -> None:
+        toolbox.write_bundle(folder, "student", 2)
+        repository.on_load(full)
+        with pytest.raises(OSError, match="no room"):
+            await repository.load("student", 2)
+        assert repository.known()["student"][2].state == State.STATE_FAILED
+        assert repositories.answering(repository) == 1
+        repository.on_load(lambda model: None)
+        await repository.load("student", 2)
+        assert repositories.answering(repository) == 2
+
+    repositories.run(folder, script)
+
+
 def test_what_is_no_bundle_is_no_version(repositories, folder) -> None:
     huge = f"student/{10**18}"
     for name in ("student/2", "student/03", huge, "student/latest", "student/.2.4711", "half", ".hidden/1"):
