@@ -18,11 +18,11 @@ from pupil_server.workers.place import Place
 PATIENCE = 5.0  # seconds for a sibling's answer
 
 
-async def listed(sibling: Place) -> Sequence[ModelInfo] | None:
-    """Every version as the sibling has it; None where it does not answer."""
+async def listed(sibling: Place, patience: float = PATIENCE) -> Sequence[ModelInfo] | None:
+    """Every version as the sibling has it; None where it does not answer within `patience` seconds."""
     with suppress(grpc.aio.AioRpcError):
         async with grpc.aio.insecure_channel(f"unix:{sibling.control}") as channel:
-            return (await ModelsStub(channel).List(ListModelsRequest(), timeout=PATIENCE)).models
+            return (await ModelsStub(channel).List(ListModelsRequest(), timeout=patience)).models
     return None
 
 
@@ -35,7 +35,9 @@ def with_failures_elsewhere(method: Method, place: Place) -> Method:
     async def of_all(request: Any, call: Call) -> Any:
         answer: Any = await here(request, call)
         untried = {(model.name, model.version): model for model in answer.models if model.state == State.STATE_UNLOADED}
-        for models in await asyncio.gather(*map(listed, place.siblings if untried else ())):
+        patience = min(PATIENCE, call.remaining() / 2)  # what is known here leaves in time, whoever hangs elsewhere
+        asked = (listed(sibling, patience) for sibling in (place.siblings if untried else ()))
+        for models in await asyncio.gather(*asked):
             for model in models or ():
                 if model.state == State.STATE_FAILED and (model.name, model.version) in untried:
                     untried[model.name, model.version].CopyFrom(model)
