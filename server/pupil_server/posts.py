@@ -66,6 +66,8 @@ class PostHandler(BaseHTTPRequestHandler):
         headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         self.send_response(status)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
@@ -73,7 +75,8 @@ class PostHandler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def has_body(self) -> bool:
-        return self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers
+        lengths = self.headers.get_all("Content-Length", [])
+        return any(length != "0" for length in lengths) or "Transfer-Encoding" in self.headers
 
     def address_string(self) -> str:
         return self.headers.get(PEER, "") if self.passed_on else super().address_string()
@@ -105,7 +108,8 @@ class PostHandler(BaseHTTPRequestHandler):
 
         What is still on its way is thrown away for a moment: a socket closed on unread bytes takes its reply with it.
         """
-        self._reply(reply._replace(headers={**reply.headers, "Connection": "close"}))
+        self.close_connection = True
+        self._reply(reply)
         self.connection.shutdown(socket.SHUT_WR)
         self.connection.settimeout(LINGER)
         end = time.monotonic() + LINGER
