@@ -21,6 +21,7 @@ from pupil_server.repository import Repository
 from pupil_server.streams import in_order
 
 MOST_AT_ONCE = 100  # classes of each image, for which the loop has time
+BESIDE_BOTH = 16  # bytes of a Comparison beside its two predictions: its head, whether they agree, and how far
 
 
 class InferenceHandlers:
@@ -86,7 +87,7 @@ class InferenceHandlers:
         ):
             require_same_classes(student, teacher)
             each = student.writer.most_bytes(top_k=request.top_k, everything=request.scores)
-            size = student.require_sendable(count(request.images), 2 * each)
+            size = student.require_sendable(count(request.images), 2 * each + BESIDE_BOTH)
             ours, theirs = await student.predict_beside(teacher, request.images, paid)
             s, t = ours.outputs.scores, theirs.outputs.scores
             agree, kl = s.argmax(axis=1) == t.argmax(axis=1), kl_divergence(t, s)

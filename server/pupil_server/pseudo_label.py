@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pupil_proto.v1 import inference_pb2 as pb
+from pupil_server.answers import written
 from pupil_server.call import Call
 from pupil_server.certificates import calibration_message, certificate_message
 from pupil_server.errors import BadImage, BadRequest, Code, NoCertificate, Overloaded
@@ -141,18 +142,23 @@ def _tell_calibration(model: LoadedModel, response: pb.PseudoLabelResponse) -> N
 async def _label(
     model: LoadedModel, request: pb.PseudoLabelRequest, plan: pb.LabelPlan, call: Call, threshold: float
 ) -> pb.PseudoLabelResponse:
-    model.require_sendable(count(request.images), model.writer.most_bytes(top_k=1, everything=plan.scores))
+    each = model.writer.most_bytes(top_k=1, everything=plan.scores)
+    size = model.require_sendable(count(request.images), each)
     answer, broken = await _predict_when_there_is_room(model, request.images, call)
     scores = answer.outputs.scores if answer else np.empty((0, len(model.facts.classes)), np.float32)
-    confidence = scores.max(axis=1).astype(np.float64).tolist()  # as float32 the threshold would be rounded
-    each = zip(model.writer.predictions(scores, top_k=1, everything=plan.scores), confidence, strict=True)
-    labels = [
-        NO_NUMBER if math.isnan(sure) else pb.PseudoLabel(prediction=prediction, accepted=sure >= threshold)
-        for prediction, sure in each
-    ]
-    for place, problem in sorted(broken.items()):
-        labels.insert(place, pb.PseudoLabel(error=pb.Error(code=problem.code, message=str(problem))))
-    return pb.PseudoLabelResponse(labels=labels, answered_by=model.answered_by(answer))
+
+    def labelled() -> pb.PseudoLabelResponse:
+        confidence = scores.max(axis=1).astype(np.float64).tolist()  # as float32 the threshold would be rounded
+        predictions = model.writer.predictions(scores, top_k=1, everything=plan.scores)
+        labels = [
+            NO_NUMBER if math.isnan(sure) else pb.PseudoLabel(prediction=prediction, accepted=sure >= threshold)
+            for prediction, sure in zip(predictions, confidence, strict=True)
+        ]
+        for place, problem in sorted(broken.items()):
+            labels.insert(place, pb.PseudoLabel(error=pb.Error(code=problem.code, message=str(problem))))
+        return pb.PseudoLabelResponse(labels=labels, answered_by=model.answered_by(answer))
+
+    return await written(labelled, size)
 
 
 async def _predict_when_there_is_room(

@@ -8,6 +8,7 @@ import pytest
 
 from pupil_proto.v1 import inference_pb2 as pb
 from pupil_server.answers import PredictionWriter, written
+from pupil_server.inference import BESIDE_BOTH
 
 
 def scores_of(images: int, classes: int) -> np.ndarray:
@@ -95,6 +96,15 @@ def test_a_prediction_becomes_as_long_as_it_is_said_and_no_longer(classes, every
         most = writer.most_bytes(top_k=top_k, everything=everything)
         assert max(size(row[None]) for row in scores) <= most
         assert most - 2 <= size(worst) <= most  # equally long names may have longer numbers
+
+
+@pytest.mark.parametrize("classes", NAMES.values(), ids=NAMES)
+def test_a_comparison_becomes_no_longer_than_two_predictions_and_what_stands_beside_them(classes):
+    writer = PredictionWriter(classes)
+    for prediction in writer.predictions(scores_of(33, len(classes)), top_k=len(classes), everything=True):
+        both = pb.Comparison(student=prediction, teacher=prediction, agree=True, kl=0.5)
+        most = 2 * writer.most_bytes(top_k=len(classes), everything=True) + BESIDE_BOTH
+        assert pb.CompareResponse(comparisons=[both]).ByteSize() <= most
 
 
 @pytest.mark.parametrize(("size", "aside"), [(1000, False), (10_000_000, True)])

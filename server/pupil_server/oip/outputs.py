@@ -38,7 +38,7 @@ class Answers:
         names = pb.ModelInferResponse(model_name=model.facts.model, model_version=str(model.facts.version))
         self._names = names.SerializeToString()
         self._classes = model.facts.classes
-        self._longest = max(len(name.encode()) for name in self._classes)
+        self._longest = np.cumsum(sorted((NUMBERS + len(name.encode()) for name in self._classes), reverse=True))
         self._tensors = functools.lru_cache(maxsize=256)(self._build_tensors)
 
     def wanted(self, outputs: Sequence[pb.ModelInferRequest.InferRequestedOutputTensor]) -> tuple[Wanted, ...]:
@@ -48,7 +48,7 @@ class Answers:
     def most_bytes(self, wanted: tuple[Wanted, ...]) -> int:
         """How long the numbers and texts about one image may become."""
         whole = FLOAT * len(self._classes)
-        return sum(one.best * (NUMBERS + self._longest) if one.best else whole for one in wanted)
+        return sum(int(self._longest[one.best - 1]) if one.best else whole for one in wanted)
 
     def message(self, request_id: str, wanted: tuple[Wanted, ...], outputs: Outputs) -> pb.ModelInferResponse:
         logits, scores = Rows(outputs.logits), Rows(outputs.scores)
