@@ -35,10 +35,12 @@ def limits_of(settings: ServerSettings) -> PeerLimits:
     Connections leave files for probes and models.
     """
     files = most_files()
+    message_bytes = settings.max_message_mb * MEGA
     return PeerLimits(
         connections=min(PeerLimits.connections, files // 2),
         backlog=min(PeerLimits.backlog, files // 8),
-        message_bytes=settings.max_message_mb * MEGA,
+        message_bytes=message_bytes,
+        held_bytes=max(PeerLimits.held_bytes, 3 * message_bytes),  # the largest message must fit, packed and unpacked
         streams=settings.max_streams,
         age=settings.max_connection_age or float("inf"),
         grace=settings.max_connection_grace or float("inf"),

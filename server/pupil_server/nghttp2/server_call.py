@@ -5,6 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ class Held:
     def __init__(self, most: int) -> None:
         self.bytes = 0
         self._most = most
-        self.unpacking = asyncio.Lock()
+        self.unpacking = ThreadPoolExecutor(1, thread_name_prefix="gunzip")  # which works on though the call is gone
 
     def add(self, size: int) -> None:
         if self.bytes + size > self._most:
@@ -110,8 +111,8 @@ class ServerCall(ABC):
     async def _unpacked(self, message: Message) -> bytes:
         if not self._packed:
             raise ProtocolViolation(Code.INTERNAL, "a message is marked as compressed, the call names no encoding")
-        async with self._connection.held.unpacking:
-            body = await asyncio.to_thread(gunzip, message.body, self._connection.limits.message_bytes)
+        held, most = self._connection.held, self._connection.limits.message_bytes
+        body = await asyncio.get_running_loop().run_in_executor(held.unpacking, gunzip, message.body, most)
         self._hold(len(body))
         return body
 

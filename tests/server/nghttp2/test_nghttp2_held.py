@@ -3,16 +3,21 @@
 import asyncio
 import gzip
 import sys
+import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 from pupil_server.call import Call
+from pupil_server.nghttp2 import server_call
 from pupil_server.nghttp2.framing import PREFIX, framed
-from pupil_server.nghttp2.limits import PeerLimits
+from pupil_server.nghttp2.limits import PeerLimits, limits_of
 from pupil_server.nghttp2.server_call import Held
 from pupil_server.nghttp2.stream_call import BESIDE, StreamCall
+from pupil_server.settings import ServerSettings
 
 INITIAL_WINDOW = 4
+PATIENCE = 20.0
 LARGE, RESOURCE_EXHAUSTED = "/test.Echo/Large", "8"
 
 
@@ -61,14 +66,55 @@ def test_a_message_that_is_unpacked_while_the_stream_ends_is_not_held_for_ever()
         call, held, _ = opened(packed=True)
         body = gzip.compress(b"one")
         call.received(PREFIX.pack(1, len(body)) + body)
-        async with held.unpacking:
-            request = asyncio.ensure_future(anext(call._requests()))
-            await asyncio.sleep(0)
-            call.closed()
+        busy = threading.Event()
+        held.unpacking.submit(busy.wait, PATIENCE)
+        request = asyncio.ensure_future(anext(call._requests()))
+        await asyncio.sleep(0)
+        call.closed()
+        busy.set()
         assert await request == b"one"
         assert held.bytes == 0
 
     asyncio.run(story())
+
+
+def test_calls_that_hang_up_do_not_have_their_messages_unpacked_side_by_side(monkeypatch) -> None:
+    inside, beside = threading.Semaphore(0), threading.Event()
+    unpacking: list[bytes] = []
+
+    def slowly(body: bytes, most: int) -> bytes:
+        unpacking.append(body)
+        if len(unpacking) > 1:
+            beside.set()
+        inside.release()
+        beside.wait(0.3)
+        unpacking.remove(body)
+        return body
+
+    monkeypatch.setattr(server_call, "gunzip", slowly)
+
+    async def story() -> None:
+        gone, held, _ = opened(packed=True)
+        stays, _, _ = opened(packed=True)
+        stays._connection.held = held
+        for call in (gone, stays):
+            call.received(PREFIX.pack(1, 3) + b"one")
+        first = asyncio.ensure_future(anext(gone._requests()))
+        await asyncio.to_thread(inside.acquire, timeout=PATIENCE)
+        first.cancel()
+        gone.closed()
+        assert await anext(stays._requests()) == b"one"
+        assert not beside.is_set()
+
+    asyncio.run(story())
+
+
+def test_the_largest_message_that_an_operator_allows_fits_packed_and_unpacked() -> None:
+    for megabytes in (1, 64, 2000):
+        limits = limits_of(ServerSettings(repository=Path("none"), max_message_mb=megabytes))
+        held = Held(limits.held_bytes)
+        for _ in range(2):
+            held.add(PREFIX.size + limits.message_bytes)
 
 
 def test_answers_that_nobody_takes_have_a_limit_over_all_connections(tools) -> None:
