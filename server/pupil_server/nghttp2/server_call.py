@@ -1,6 +1,7 @@
 """One gRPC call on one HTTP/2 stream: its answers, and how it ends. What comes in is its subclasses' own."""
 
 import asyncio
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from pupil_server.call import Call
 from pupil_server.eager import EagerTask
 from pupil_server.errors import Code, DeadlineExceeded, Overloaded, ProtocolViolation, PupilError
+from pupil_server.logs import incident
 from pupil_server.method import Failure, Method
 from pupil_server.nghttp2.binding import CANCEL, Block, Form, block
 from pupil_server.nghttp2.framing import Message, framed, gunzip
@@ -19,6 +21,8 @@ from pupil_server.nghttp2.metadata import status_headers
 
 if TYPE_CHECKING:
     from pupil_server.nghttp2.connection import Connection
+
+log = logging.getLogger("pupil.nghttp2")
 
 RESPONSE = (
     (b":status", b"200"),
@@ -102,11 +106,21 @@ class ServerCall(ABC):
     def begin(self) -> None:
         """Starts the handler."""
         if not self._finished:  # it may have been taken back in the same read
-            self._task = EagerTask(self._work(), self._connection.loop)
+            self._task = EagerTask(self._run(), self._connection.loop)
+
+    async def _run(self) -> None:
+        try:
+            await self._work()
+        except Failure as failure:
+            self.fail(failure)
+        except PupilError as error:
+            self.refuse(error)
+        except Exception:  # ours, and nobody would answer the call any more
+            self.fail(Failure(Code.INTERNAL, incident(log, self.method.path)))
 
     @abstractmethod
     async def _work(self) -> None:
-        """Runs the handler to its end, whatever that is."""
+        """Runs the handler, and sends what it answers. Raises Failure or PupilError for what goes out instead."""
 
     async def _unpacked(self, message: Message) -> bytes:
         if not self._packed:

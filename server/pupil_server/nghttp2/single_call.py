@@ -1,7 +1,6 @@
 """A call with a single request, which is most of them; its handler starts when the request is whole."""
 
-from pupil_server.errors import Code, ProtocolViolation, PupilError
-from pupil_server.method import Failure
+from pupil_server.errors import Code, ProtocolViolation
 from pupil_server.nghttp2.framing import Message, MessageReader, whole_message
 from pupil_server.nghttp2.server_call import ServerCall
 from pupil_server.nghttp2.session import STREAM_WINDOW
@@ -50,15 +49,10 @@ class SingleCall(ServerCall):
 
     async def _work(self) -> None:
         method, dispatcher, call = self.method, self._connection.dispatcher, self.call
-        try:
-            message, self._message = self._message, None
-            assert message is not None
-            request = await self._unpacked(message) if message.compressed else message.body
-            if method.unary:
-                self._answer(await dispatcher.unary(method, request, call), last=True)
-            else:
-                await self._answer_all(dispatcher.server_stream(method, request, call))
-        except Failure as failure:
-            self.fail(failure)
-        except PupilError as error:
-            self.refuse(error)
+        message, self._message = self._message, None
+        assert message is not None
+        request = await self._unpacked(message) if message.compressed else message.body
+        if method.unary:
+            self._answer(await dispatcher.unary(method, request, call), last=True)
+        else:
+            await self._answer_all(dispatcher.server_stream(method, request, call))

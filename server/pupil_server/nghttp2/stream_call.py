@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from pupil_server.call import Call
-from pupil_server.errors import Code, ProtocolViolation, PupilError
-from pupil_server.method import Failure, Method
+from pupil_server.errors import Code, ProtocolViolation
+from pupil_server.method import Method
 from pupil_server.nghttp2.framing import PREFIX, Message, MessageReader
 from pupil_server.nghttp2.server_call import ServerCall
 
@@ -47,12 +47,7 @@ class StreamCall(ServerCall):
             self._arrived.set()
 
     async def _work(self) -> None:
-        try:
-            await self._answer_all(self._connection.dispatcher.both_streams(self.method, self._requests(), self.call))
-        except Failure as failure:
-            self.fail(failure)
-        except PupilError as error:
-            self.refuse(error)
+        await self._answer_all(self._connection.dispatcher.both_streams(self.method, self._requests(), self.call))
 
     async def _requests(self) -> AsyncGenerator[bytes, None]:
         self._arrived = asyncio.Event()

@@ -18,7 +18,7 @@ from pupil_server.settings import ServerSettings
 
 INITIAL_WINDOW = 4
 PATIENCE = 20.0
-LARGE, RESOURCE_EXHAUSTED = "/test.Echo/Large", "8"
+LARGE, RESOURCE_EXHAUSTED, INTERNAL = "/test.Echo/Large", "8", "13"
 
 
 def opened(*, packed: bool = False) -> tuple[StreamCall, Held, list[int]]:
@@ -115,6 +115,25 @@ def test_the_largest_message_that_an_operator_allows_fits_packed_and_unpacked() 
         held = Held(limits.held_bytes)
         for _ in range(2):
             held.add(PREFIX.size + limits.message_bytes)
+
+
+def test_a_call_for_whose_unpacking_the_system_gives_no_thread_is_answered_and_let_go(tools, monkeypatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def test() -> None:
+        async with tools.lean() as lean:
+            packed = gzip.compress(tools.message("one")[PREFIX.size :])
+            peer = await lean.connect()
+            with monkeypatch.context() as patched:
+                patched.setattr(threading.Thread, "start", refuse)
+                peer.ask(1, "/test.Echo/One", tools.message(compressed=packed), ("grpc-encoding", "gzip"))
+                assert (await peer.answer(1)).headers["grpc-status"] == INTERNAL
+            assert lean.front.held.bytes == 0
+            peer.ask(3, "/test.Echo/One", tools.message(compressed=packed), ("grpc-encoding", "gzip"))
+            assert tools.names((await peer.answer(3)).body) == ["one"]
+
+    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 def test_answers_that_nobody_takes_have_a_limit_over_all_connections(tools) -> None:
