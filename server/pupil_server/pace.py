@@ -6,6 +6,7 @@ from dataclasses import dataclass
 RISE = 1 / 16  # of the way up, a batch
 PATIENCE = 1 / 64  # of the way to another cost, a batch: others disturb the processor for many batches in a row
 DOUBT = 0.98
+SLOWER = 1.25  # times the batch before it, at most: one slow batch would make the next ones smaller for good
 FASTER = 0.98  # of the cost of an image: for less, a batch is not made smaller
 AROUND = 0.0002  # seconds that a batch costs beside the model
 KNOWN = 4  # batches of a size, before which it is tried whenever it can be
@@ -20,6 +21,7 @@ class Size:
     batches: int = 0
     quickest: float = 0.0
     slowest: float = 0.0
+    last: float = float("inf")  # seconds
     usual: float = float("inf")
     each: float = float("inf")  # what one image cost
 
@@ -31,7 +33,9 @@ class Size:
         self.usual += max(RISE, 1 / self.batches) * (cost - self.usual)
         self.each += max(PATIENCE, 1 / self.batches) * (each - self.each)
         self.quickest = min(seconds, self.quickest + RISE * (seconds - self.quickest))
-        self.slowest = max(seconds, self.slowest + RISE * (seconds - self.slowest))
+        slow = min(seconds, SLOWER * self.last)
+        self.slowest = max(slow, self.slowest + RISE * (slow - self.slowest))
+        self.last = seconds
 
 
 class Pace:
@@ -39,8 +43,8 @@ class Pace:
 
     `quickest` falls to whatever is faster at once and rises slowly, so that what it calls impossible really is. A
     refusal measures nothing; each makes it a little smaller, so that a model that was slow once is tried again. `best`
-    is for models whose larger batches are the slower ones, because they leave the processor's cache. `slowest` rises at
-    once and falls slowly; `in_time` is for callers who cannot wait for a large batch.
+    is for models whose larger batches are the slower ones, because they leave the processor's cache. `slowest` rises
+    with two slow batches in a row and falls slowly; `in_time` is for callers who cannot wait for a large batch.
     """
 
     def __init__(self) -> None:

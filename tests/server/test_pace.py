@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from pupil_server.pace import KNOWN, Pace
+from pupil_server.pace import KNOWN, SLOWER, Pace
 
 
 def measured(seconds: float, times: int, *, images: int = 1) -> Pace:
@@ -108,12 +108,18 @@ def test_a_size_is_chosen_well_on_a_machine_that_others_disturb_for_many_batches
     assert seconds / images < 1.027 * 1.45 / 1000
 
 
-def test_a_slow_batch_counts_at_once_and_for_no_more_than_twice_half_of_it() -> None:
+def test_one_slow_batch_is_no_rule_and_two_in_a_row_are() -> None:
+    pace = measured(1.0, 100, images=4)
+    pace.measured(4, 10.0)
+    assert pace.slowest(4) == SLOWER
+    pace.measured(4, 10.0)
+    assert pace.slowest(4) == 10.0
+
+
+def test_a_batch_counts_for_no_slower_than_twice_half_of_it() -> None:
     pace = measured(1.0, 100, images=4)
     pace.measured(8, 50.0)
     assert pace.slowest(8) == 4.0
-    pace.measured(4, 10.0)
-    assert pace.slowest(8) == 40.0
     assert pace.slowest(16) == 0.0
 
 
