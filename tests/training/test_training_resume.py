@@ -107,6 +107,37 @@ def test_a_run_is_not_resumed_with_another_teacher_in_the_same_place(
         train(settings, tmp_path / "run", resume=True)
 
 
+def test_a_run_is_resumed_where_its_images_its_teacher_and_itself_lie_by_now(
+    recipe: MakeRecipe, interrupted: Callable[..., None], bars_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(bars_folder, tmp_path / "images")
+    train(recipe(), tmp_path / "teacher")
+
+    def there(place: Path) -> Recipe:
+        return recipe(data={"root": place / "images"}, distill={"teacher": str(place / "teacher")})
+
+    whole = train(there(tmp_path), tmp_path / "whole")
+    interrupted(there(tmp_path), tmp_path / "run")
+    disk = tmp_path / "other disk"
+    disk.mkdir()
+    for name in ("images", "teacher", "run"):
+        (tmp_path / name).rename(disk / name)
+    resumed = train(there(disk), disk / "run", resume=True)
+    assert differing(resumed, whole) == []
+    assert load_run(disk / "run").recipe.data.root == disk / "images"
+    assert resumed.result["teachers"][0]["run"] == "../teacher"
+
+
+def test_a_run_is_not_resumed_with_pseudo_labels_that_it_did_not_begin_with(
+    recipe: MakeRecipe, interrupted: Callable[..., None], teacher_run: Run, tmp_path: Path
+) -> None:
+    labelled, pool = label_pool(teacher_run, recipe(selftrain={"guarantee": "none"}), fingerprint="")
+    write_labels(tmp_path / "labels.jsonl", labelled, pool)
+    interrupted(recipe(), tmp_path / "run")
+    with pytest.raises(RunError, match="cannot resume, pseudo-labelled changed since it was begun"):
+        train(recipe(labels={"file": tmp_path / "labels.jsonl"}), tmp_path / "run", resume=True)
+
+
 def test_a_run_is_not_resumed_where_an_image_got_another_label(
     recipe: MakeRecipe, interrupted: Callable[..., None], bars_folder: Path, tmp_path: Path
 ) -> None:
@@ -151,8 +182,9 @@ def test_what_killed_writers_left_is_swept_away(
     interrupted(recipe(), tmp_path)
     (tmp_path / ".checkpoint.pt.4242").write_bytes(b"half a checkpoint")
     (tmp_path / ".notes.txt").write_text("of a person")
+    (tmp_path / ".before.2025").mkdir()
     train(recipe(), tmp_path, resume=True)
-    assert sorted(path.name for path in tmp_path.glob(".*")) == [".notes.txt"]
+    assert sorted(path.name for path in tmp_path.glob(".*")) == [".before.2025", ".notes.txt"]
 
 
 def test_tensorboard_shows_no_step_twice_after_a_resume(

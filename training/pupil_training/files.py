@@ -46,7 +46,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
 def sweep(folder: Path) -> None:
     """Removes what writers that were killed left half done; nobody else may be writing into the folder."""
     for partial in folder.glob(".*.*"):
-        if partial.suffix[1:].isdecimal():
+        if partial.suffix[1:].isdecimal() and partial.is_file():
             partial.unlink()
 
 

@@ -40,7 +40,7 @@ def fit(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: bool) 
     if source is not None:
         _see_through(source, model)
     _keep(data, model.to(pick_device(recipe.device, team.here)))
-    open_run(recipe, data.written, folder, team, resume=resume, force=force)  # now that nothing is missing
+    open_run(recipe, data.written, {}, folder, team, resume=resume, force=force)  # now that nothing is missing
     if not team.leads:
         return None
     state = Checkpoint(0, time.monotonic() - started, model.state_dict(), raw={}, own={}, optimizer={}, scaler={})

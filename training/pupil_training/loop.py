@@ -23,7 +23,7 @@ from pupil_training.models.knn import KNN
 from pupil_training.objectives import Lesson, build_objective
 from pupil_training.optim import build_optimizer, learning_rate, set_rate
 from pupil_training.recipe import Recipe
-from pupil_training.run_folder import finish, open_run, origin, require_same_origin
+from pupil_training.run_folder import finish, open_run, origin
 from pupil_training.runs import Run, load_run
 from pupil_training.seeds import seed_everything, seed_step
 from pupil_training.student import new_student
@@ -70,9 +70,9 @@ def _train(recipe: Recipe, folder: Path, team: Team, *, resume: bool, force: boo
     feed = data.feed(recipe, cut, device)
     theirs = logits_on(data.validation.images, teachers, device) if team.leads else None
 
-    before = open_run(recipe, data.written, folder, team, resume=resume, force=force)  # now that nothing is missing
+    # now that nothing is missing
+    before = open_run(recipe, data.written, learner.origin, folder, team, resume=resume, force=force)
     if before:
-        require_same_origin(learner.origin, before.origin, folder)
         learner.restore(before)
         started -= before.seconds
 

@@ -29,14 +29,26 @@ from pupil_trust import fit_temperature
 
 FORMAT = 1
 SAME_BITS = ("data.memory", "data.memory_limit_gb", "data.workers", "labels.file")  # what may change in a resumed run
+PLACES = (  # what may lie elsewhere by now: what is there is compared, or the checkpoint holds what came of it
+    *("data.root", "data.table", "data.pool_root", "data.splits", "distill.teacher", "distill.cache"),
+    *("model.weights", "transfer.run"),
+)
 
 
 def open_run(
-    recipe: Recipe, splits: WrittenSplits, folder: Path, team: Team, *, resume: bool, force: bool
+    recipe: Recipe,
+    splits: WrittenSplits,
+    origin: Mapping[str, str],
+    folder: Path,
+    team: Team,
+    *,
+    resume: bool,
+    force: bool,
 ) -> Checkpoint | None:
     """Makes the folder ready; the checkpoint to go on from, if any.
 
-    Raises RunError: a run is in the way, finished or not, or the interrupted one had another recipe or other images.
+    Raises RunError: a run is in the way, finished or not, or the interrupted one had another recipe, other images or
+    another origin.
     """
     saved = folder / "checkpoint.pt"
     finished = (folder / "result.json").exists()
@@ -45,24 +57,26 @@ def open_run(
     interrupted = saved.exists() and not finished
     if interrupted and not (resume or force):
         raise RunError(f"{folder}: holds an interrupted run; --resume goes on with it, --force begins anew")
-    going_on = resume and interrupted
-    if going_on:
-        require_same_settings(recipe, load_recipe_json(folder), folder)
+    before = checkpoint.load(saved) if resume and interrupted else None
+    if before:
+        moved = PLACES if before.origin else ()
+        require_same_settings(recipe, load_recipe_json(folder), folder, moved)
         _check_same_images(splits, folder)
+        _check_same_origin(origin, before.origin, folder)
     team.told(None)  # everyone has looked
     if team.leads:
         sweep(folder)
-        if not going_on:
-            _begin(recipe, splits, folder)
-    return checkpoint.load(saved) if going_on else None
+        if not before:
+            _begin(splits, folder)
+        write_json(folder / "recipe.json", recipe.model_dump(mode="json"))  # with the places where things are now
+    return before
 
 
-def _begin(recipe: Recipe, splits: WrittenSplits, folder: Path) -> None:
+def _begin(splits: WrittenSplits, folder: Path) -> None:
     """Nothing is left of the run that was here before, if any."""
     for name in ("result.json", "checkpoint.pt", "metrics.jsonl", "failure.pt"):
         (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "recipe.json", recipe.model_dump(mode="json"))
     write_splits(folder / "splits.json", splits)
 
 
@@ -126,30 +140,34 @@ def origin(data: TrainingData, teachers: Sequence[Teacher]) -> dict[str, str]:
     return data.sha256 | theirs
 
 
-def require_same_origin(ours: Mapping[str, str], before: Mapping[str, str], folder: Path) -> None:
+def _check_same_origin(ours: Mapping[str, str], before: Mapping[str, str], folder: Path) -> None:
     """Raises RunError where a label or a teacher's weights are no longer those that the run began with."""
-    differ = [name for name, digest in before.items() if ours.get(name) != digest]
-    if differ:
+    differ = [name for name in before | ours if ours.get(name) != before.get(name)]
+    if before and differ:
         raise RunError(
             f"{folder}: cannot resume, {', '.join(differ)} changed since it was begun; put it back, or --force"
         )
 
 
-def require_same_settings(recipe: Recipe, before: Recipe, folder: Path) -> None:
-    """Raises RunError for settings that would make it another run."""
+def require_same_settings(recipe: Recipe, before: Recipe, folder: Path, moved: Sequence[str] = ()) -> None:
+    """Raises RunError for settings that would make it another run; those of `moved` may name another place."""
     ours, theirs = _flat(recipe.model_dump(mode="json")), _flat(before.model_dump(mode="json"))
     differ = [
         f"{name}={ours.get(name)} (it was {theirs.get(name)})"
         for name in theirs | ours
-        if ours.get(name) != theirs.get(name) and name not in SAME_BITS
+        if ours.get(name) != theirs.get(name)
+        and name not in SAME_BITS
+        and not (name in moved and ours.get(name) and theirs.get(name))
     ]
     if differ:
         raise RunError(f"{folder}: cannot resume with other settings: {', '.join(differ)}")
 
 
 def _check_same_images(splits: WrittenSplits, folder: Path) -> None:
-    before = read_splits(folder / "splits.json").splits
-    differ = [name for name in before.keys() | splits.splits.keys() if before.get(name) != splits.splits.get(name)]
+    """By their bytes, in their order: names outside of data.root change with the place."""
+    written = read_splits(folder / "splits.json")
+    before, now = ({name: split.sha256 for name, split in each.splits.items()} for each in (written, splits))
+    differ = [name for name in before.keys() | now.keys() if before.get(name) != now.get(name)]
     if differ:
         raise RunError(f"{folder}: cannot resume, the images of {', '.join(sorted(differ))} are no longer the same")
 
