@@ -21,6 +21,7 @@ from pupil_training.recipe import Recipe, parse_recipe
 from pupil_training.runs import load_run
 from pupil_training.selftrain import self_train
 from pupil_training.selftrain.acceptance import Refused, asked_precision, certify
+from pupil_training.selftrain.rounds import sentence
 from pupil_training.settings import SelfTrainSettings
 from pupil_trust import Calibration, pool_grid
 
@@ -192,6 +193,13 @@ def test_a_floor_ends_the_test_early_and_is_certified_all_the_same() -> None:
 def test_a_promise_looser_than_the_teacher_is_refused() -> None:
     with pytest.raises(Refused, match=r"0\.9 accepts the whole pool, .* ask for 0\.975"):
         certify(evidence(960, 40, POOL), POOL, SelfTrainSettings(precision=0.9), "f")
+
+
+def test_what_is_told_of_a_promise_is_no_more_than_is_promised() -> None:
+    for precision, told in ((0.999975, "99.99%"), (0.99, "99.00%"), (0.57, "57.00%")):
+        certificate = {"guarantee": "pac", "precision": precision, "threshold": 0.5}
+        said = sentence({"certificate": certificate, "accepted": 9, "pool": 10})
+        assert said == f"9 of 10 labels accepted from confidence 0.5 on, promised {told} right (pac)"
 
 
 def test_fdr_accepts_what_conformal_labelling_accepts() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def self_train(recipe: Recipe, folder: Path, *, resume: bool = False, force: boo
             say(f"round {number} refused: {reason}")
             write_json(folder / "rounds.json", rounds)
             break
-        say(f"round {number}: {_sentence(facts)}")
+        say(f"round {number}: {sentence(facts)}")
         student = _trained(_student_recipe(recipe, number, here), here / "student", resume=resume, force=force)
         better = _right(student) >= _right(teacher)
         rounds.append({**facts, **_outcome(student, folder), "adopted": better})
@@ -111,14 +112,20 @@ def _outcome(run: Run, folder: Path) -> dict[str, Any]:
     return {"run": str(path), "validation_accuracy": run.result["metrics"]["validation_accuracy"]}
 
 
-def _sentence(facts: dict[str, Any]) -> str:
+def sentence(facts: dict[str, Any]) -> str:
+    """What a round accepted, from what confidence on, and under what promise."""
     certificate = facts["certificate"]
     told = f"{facts['accepted']} of {facts['pool']} labels accepted from confidence {certificate['threshold']:.4g} on"
     if certificate["guarantee"] in ("pac", "fdr"):
-        told += f", promised {certificate['precision']:.2%} right ({certificate['guarantee']})"
+        told += f", promised {_rounded_down(certificate['precision']):.2%} right ({certificate['guarantee']})"
     if truly := facts.get("truly"):
         told += f", truly {truly['right'] / truly['of']:.2%}"
     return told
+
+
+def _rounded_down(precision: float) -> Decimal:
+    """To hundredths of a percent: what is told must not be more than what is promised."""
+    return Decimal(str(precision)).quantize(Decimal("0.0001"), ROUND_FLOOR)
 
 
 def _right(run: Run) -> int:
