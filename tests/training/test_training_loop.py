@@ -135,6 +135,9 @@ def test_a_loss_that_is_no_number_is_named_with_its_step_and_can_be_replayed(
     other = tmp_path / "splits.json"
     told = CliRunner().invoke(diagnose, [str(other)])
     assert told.stderr == f"Error: {other}: damaged, or not what a failed run left (UnpicklingError)\n"
+    torch.save({"step": 1}, tmp_path / "checkpoint.pt")
+    with pytest.raises(RunError, match=r"checkpoint\.pt: damaged, or not what a failed run left \(KeyError\)"):
+        replay(tmp_path / "checkpoint.pt")
 
 
 def test_a_poisoned_image_is_found_by_replaying_the_step(recipe: MakeRecipe, tmp_path: Path) -> None:

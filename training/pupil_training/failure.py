@@ -73,9 +73,9 @@ def replay(path: Path) -> Diagnosis:
 
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        recipe = Recipe.model_validate_json(state["recipe"])
     except Exception as error:  # torch.load raises half a dozen types for a file that is not its own
         raise RunError(f"{path}: damaged, or not what a failed run left ({type(error).__name__})") from None
-    recipe = Recipe.model_validate_json(state["recipe"])
     model = new_classifier(recipe.model, recipe.data, tuple(state["classes"]))
     model.load_state_dict(state["weights"])
     bad: list[tuple[str, list[int]]] = []
