@@ -90,7 +90,7 @@ def test_paths_may_be_relative_to_the_labels_file(rows: list[Row], bars_folder: 
 
 def test_a_labels_file_may_come_from_a_spreadsheet(rows: list[Row], tmp_path: Path) -> None:
     file = write(tmp_path, rows, "csv")
-    file.write_text(file.read_text(), encoding="utf-8-sig")
+    file.write_text(file.read_text() + "short.png\n", encoding="utf-8-sig")
     assert load(file).targets.tolist() == [0, 1] * 4
 
 

@@ -89,7 +89,7 @@ def read_rows(file: Path) -> Iterator[Row]:
         if file.suffix.lower() == ".csv":
             yield from map(_from_csv, csv_rows(file, "image"))
         else:
-            with file.open(encoding="utf-8") as lines:
+            with file.open(encoding="utf-8-sig") as lines:
                 yield from (_from_json(line) for line in lines if line.strip())
     except ValueError as error:
         raise DataError(f"{file}: not a labels file ({error})") from None
@@ -102,12 +102,12 @@ def _from_json(line: str) -> Row:
     return row
 
 
-def _from_csv(row: dict[str, str]) -> Row:
+def _from_csv(row: dict[str, str | None]) -> Row:
     values: Row = {name: text for name, text in row.items() if text}
     for name in ("classes", "scores", "certificate"):
         if name in values:
             values[name] = json.loads(values[name])
-    return {**values, "accepted": row.get("accepted", "").lower() == "true"}
+    return {**values, "accepted": (row.get("accepted") or "").lower() == "true"}
 
 
 def _check_classes(file: Path, rows: list[Row], classes: tuple[str, ...]) -> None:
