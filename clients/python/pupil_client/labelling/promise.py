@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from pupil_client.errors import NotCertified, PupilError
 from pupil_client.labelling.rows import Table
@@ -70,7 +71,7 @@ class Tally:
 def in_words(certificate: Certificate) -> str:
     """The promise as an engineer would say it."""
     if certificate.guarantee == "pac":
-        return f"at precision ≥ {certificate.precision} with confidence {round(1 - certificate.delta, 15)}"
+        return f"at precision ≥ {certificate.precision} with confidence {1 - Decimal(str(certificate.delta))}"
     if certificate.guarantee == "fdr":
         return f"at precision ≥ {certificate.precision} in expectation"
     if certificate.guarantee == "fixed":
