@@ -69,6 +69,11 @@ def test_a_list_names_files_as_seen_from_the_working_folder(tmp_path, monkeypatc
         gone.read()
 
 
+def test_a_list_may_come_from_windows(tmp_path):
+    (tmp_path / "list.txt").write_text("a.png\nb.png\n", encoding="utf-8-sig", newline="\r\n")
+    assert [picture.name for picture in open_source(tmp_path / "list.txt").pictures()] == ["a.png", "b.png"]
+
+
 @pytest.mark.parametrize(("name", "mode"), [("s.tar", "w"), ("s.tar.gz", "w:gz"), ("s.tgz", "w:gz")])
 def test_a_tar_gives_its_image_members_and_passes_over_the_others(tmp_path, name, mode):
     tar(tmp_path / name, mode)

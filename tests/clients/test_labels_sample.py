@@ -63,6 +63,24 @@ def test_what_is_drawn_is_of_the_pool_and_a_table_waits_for_its_labels(pool, tmp
     ]
 
 
+def test_the_table_may_be_filled_in_with_a_spreadsheet(pool, tmp_path):
+    draw(pool, "--images", 3, "--output", tmp_path / "sample")
+    table = tmp_path / "sample/sample.csv"
+    with table.open(newline="") as lines:
+        rows = [{**row, "label": "cat"} for row in csv.DictReader(lines)]
+    with table.open("w", encoding="utf-8-sig", newline="") as lines:
+        writer = csv.DictWriter(lines, ["path", "label", "sha256"])
+        writer.writeheader()
+        writer.writerows(rows)
+    assert [(each.label, each.sha256) for each in read_sample(table)] == [("cat", row["sha256"]) for row in rows]
+
+
+def test_a_table_with_semicolons_is_told_with_the_columns_that_it_seems_to_have(tmp_path):
+    (tmp_path / "sample.csv").write_text("path;label\nimages/1.png;cat\n")
+    with pytest.raises(ValueError, match="has no label, its columns are path;label; wanted are path "):
+        read_sample(tmp_path / "sample.csv")
+
+
 def test_the_same_command_draws_the_same_and_another_seed_others(pool, tmp_path):
     drawn = []
     for number, seed in enumerate((0, 0, 1)):
@@ -93,3 +111,10 @@ def test_of_a_small_pool_all_is_drawn_and_what_cannot_be_read_is_told(tmp_path):
     done = draw(tmp_path / "pool.txt", "--output", tmp_path / "sample")
     assert done.stderr.startswith("2 of 2 images, 1 of which cannot be read and are left out\n")
     assert [file.name for file in (tmp_path / "sample/images").iterdir()] == ["00000000.png"]
+
+
+def test_where_nothing_can_be_drawn_no_empty_sample_is_left(tmp_path):
+    (tmp_path / "pool.txt").write_text(f"{tmp_path}/gone.png\n")
+    done = draw(tmp_path / "pool.txt", "--output", tmp_path / "sample")
+    assert (done.exit_code, done.stderr) == (1, "Error: none of the 1 images that were drawn of 1 can be read\n")
+    assert not (tmp_path / "sample").exists()

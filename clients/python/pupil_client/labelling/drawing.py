@@ -32,12 +32,15 @@ class Drawn:
 def draw(source: Source, images: int, output: Path, *, seed: int, prefix: str) -> Drawn:
     """`<output>/images/`, a table with the columns path and label, and the same images as tasks for Label Studio.
 
-    Each image of the source has the same chance. Raises ValueError where the folder is there already, OSError.
+    Each image of the source has the same chance. Raises ValueError where the folder is there already, or none can be
+    read; OSError.
     """
     total = sum(1 for _ in source.pictures()) if source.total is None else source.total
     chosen = sorted(random.Random(seed).sample(range(total), min(images, total)))
     with whole_folder(output) as folder:
         files = _write(source, chosen, folder)
+        if not files:
+            raise ValueError(f"none of the {len(chosen):,} images that were drawn of {total:,} can be read")
         with (folder / TABLE).open("w", encoding="utf-8", newline="") as table:
             csv.writer(table).writerows([("path", "label", "sha256"), *((name, "", digest) for name, digest in files)])
         rows = ({"image": str(output / name), "sha256": digest, "label": None} for name, digest in files)

@@ -42,7 +42,8 @@ def read_sample(file: Path) -> list[Labelled]:
 
 def _labelled(file: Path, row: Any, picture: Picture | None) -> Labelled | None:
     if not isinstance(row, dict) or "label" not in row:
-        raise ValueError(f"{file}: a row has no label; the columns are path (or image) and label")
+        found = ", ".join(map(str, row)) if isinstance(row, dict) else "none"
+        raise ValueError(f"{file}: a row has no label, its columns are {found}; wanted are path (or image) and label")
     if any(name in row for name in MODELS_OWN):
         raise ValueError(f"{file}: a labels file, whose labels are a model's own; a person has to label a sample")
     label = row["label"]
@@ -62,13 +63,13 @@ Rows = Iterator[tuple[Any, Picture | None]]  # the picture, where the row brings
 
 
 def _csv(file: Path) -> Rows:
-    with file.open(encoding="utf-8", newline="") as lines:
+    with file.open(encoding="utf-8-sig", newline="") as lines:  # with the mark that spreadsheets put first, or without
         for row in csv.DictReader(lines):
             yield row, None
 
 
 def _json_lines(file: Path) -> Rows:
-    with file.open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8-sig") as lines:
         for line in lines:
             yield json.loads(line), None
 

@@ -79,7 +79,7 @@ def list_source(file: Path) -> Source:
     """A path a line, as seen from the working folder; empty lines do not count."""
 
     def paths() -> Iterator[Path]:
-        with file.open(encoding="utf-8", errors="surrogateescape") as lines:
+        with file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
             yield from (Path(line) for each in lines if (line := each.rstrip("\r\n")))
 
     return Source(digest_of_file(file), sum(1 for _ in paths()), lambda: map(file_picture, paths()))
