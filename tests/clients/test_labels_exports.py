@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,20 @@ def test_where_both_models_were_asked_disagreement_comes_first(labels, rows, tmp
     assert table["image"].to_pylist() == [rows[1]["image"], rows[3]["image"]]
     assert table["agree"].to_pylist() == [False, True]
     assert table["classes"].to_pylist() == [CLASSES, None]
+
+
+def test_columns_of_ones_own_in_parquet_stop_no_review_queue(rows, tmp_path):
+    about = {"thumbnail": b"\xff\xd8", "seen": datetime.now(UTC)}
+    parquet.write_table(pyarrow.Table.from_pylist([{**row, **about} for row in rows]), tmp_path / "labels.parquet")
+    words = ["--to", "label-studio", "--output", tmp_path / "review.json"]
+    assert pupil("export", tmp_path / "labels.parquet", *words).stderr == "2 rows\n"
+
+
+def test_a_labels_file_may_come_from_a_spreadsheet(labels, rows, tmp_path):
+    assert pupil("export", labels, "--to", "csv", "--output", tmp_path / "labels.csv").exit_code == 0
+    saved = (tmp_path / "labels.csv").read_text()
+    (tmp_path / "labels.csv").write_text(saved, encoding="utf-8-sig", newline="\r\n")
+    assert [row["image"] for row in read_rows(tmp_path / "labels.csv")] == [row["image"] for row in rows]
 
 
 def test_fiftyone_finds_every_image_and_its_label(labels, rows, tmp_path):

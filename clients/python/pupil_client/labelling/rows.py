@@ -32,7 +32,7 @@ def read_rows(file: Path) -> Iterator[Row]:
 
 
 def _json_lines(file: Path) -> Iterator[Row]:
-    with file.open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             row = json.loads(line)
             yield _checked(row, f"{file}, line {number}")
@@ -40,7 +40,7 @@ def _json_lines(file: Path) -> Iterator[Row]:
 
 def _csv(file: Path) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_CELL)
-    with file.open(encoding="utf-8", newline="") as lines:
+    with file.open(encoding="utf-8-sig", newline="") as lines:  # with the mark that spreadsheets put first, or without
         for number, cells in enumerate(csv.DictReader(lines), start=1):
             row = {name: json.loads(text) if text and name in JSON_IN_CSV else text or None
                    for name, text in cells.items()}  # fmt: skip
@@ -52,7 +52,8 @@ def _parquet(file: Path) -> Iterator[Row]:
         from pyarrow import parquet
 
         with parquet.ParquetFile(file) as table:
-            for batch in table.iter_batches(batch_size=1024):
+            known = [name for name in (*COLUMNS, *COMPARISON) if name in table.schema_arrow.names]
+            for batch in table.iter_batches(batch_size=1024, columns=known or None):
                 for row in batch.to_pylist():
                     yield _checked(row, str(file))
 
