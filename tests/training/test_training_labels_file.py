@@ -109,6 +109,7 @@ def spoilt(rows: list[Row], number: int, **values: Any) -> list[Row]:
         (1, {"sha256": None}, "has no sha256, so nobody knows whether it is what was labelled"),
         (1, {"confidence": "high"}, "has the confidence 'high', which is no number"),
         (1, {"label": "slanted"}, "is labelled 'slanted', which is not one of its classes"),
+        (1, {"label": ["level"]}, r"is labelled \['level'\], which is not one of its classes"),
     ],
 )
 def test_a_labels_file_that_does_not_fit_is_refused(

@@ -142,7 +142,7 @@ def origin(data: TrainingData, teachers: Sequence[Teacher]) -> dict[str, str]:
 
 def _check_same_origin(ours: Mapping[str, str], before: Mapping[str, str], folder: Path) -> None:
     """Raises RunError where a label or a teacher's weights are no longer those that the run began with."""
-    differ = [name for name in before | ours if ours.get(name) != before.get(name)]
+    differ = [name for name in sorted(before.keys() | ours.keys()) if ours.get(name) != before.get(name)]
     if before and differ:
         raise RunError(
             f"{folder}: cannot resume, {', '.join(differ)} changed since it was begun; put it back, or --force"

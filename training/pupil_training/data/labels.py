@@ -69,10 +69,11 @@ def read_pseudo_labels(labels: LabelsSettings, classes: tuple[str, ...], pool: M
     if not accepted:
         raise DataError(f"{file}: none of its {len(rows)} rows is accepted, there is nothing to learn from")
     target = _soft if labels.kind == "soft" else _hard
+    places = {name: place for place, name in enumerate(classes)}
     return PseudoLabels(
         [pool.get(str(row.get("sha256"))) or _at_path(file, row) for row in accepted],
         [_digest(file, row) for row in accepted],
-        torch.tensor([target(file, row, classes) for row in accepted]),
+        torch.tensor([target(file, row, places) for row in accepted]),
         torch.tensor([_confidence(file, row) for row in accepted]),
         torch.ones(len(accepted), dtype=torch.int64),
     )
@@ -144,13 +145,14 @@ def _confidence(file: Path, row: Row) -> float:
         raise DataError(f"{file}: {row.get('image')} has the confidence {found!r}, which is no number") from None
 
 
-def _hard(file: Path, row: Row, classes: tuple[str, ...]) -> int:
-    if row.get("label") not in classes:
-        raise DataError(f"{file}: {row.get('image')} is labelled {row.get('label')!r}, which is not one of its classes")
-    return classes.index(row["label"])
+def _hard(file: Path, row: Row, classes: Mapping[str, int]) -> int:
+    label = row.get("label")
+    if not isinstance(label, str) or label not in classes:
+        raise DataError(f"{file}: {row.get('image')} is labelled {label!r}, which is not one of its classes")
+    return classes[label]
 
 
-def _soft(file: Path, row: Row, classes: tuple[str, ...]) -> list[float]:
+def _soft(file: Path, row: Row, classes: Mapping[str, int]) -> list[float]:
     try:
         scores = np.asarray(row.get("scores"), dtype=np.float64)
     except (TypeError, ValueError):  # words, or rows of unequal length
