@@ -40,7 +40,7 @@ def pool(request, tmp_path):
 
 
 def test_what_is_drawn_is_of_the_pool_and_a_table_waits_for_its_labels(pool, tmp_path):
-    output = tmp_path / "sample"
+    output = tmp_path / "new" / "sample"
     done = draw(pool, "--images", 15, "--output", output, "--prefix", "/data/local-files/?d=")
     assert (done.exit_code, done.stderr.splitlines()[0]) == (0, "15 of 40 images")
     assert f"pupil certify --labels {output}/sample.csv --model MODEL --pool {pool} …" in done.stderr

@@ -34,7 +34,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     if path.exists():
         raise ValueError(f"{path} is there already; name another folder, or remove it")
     partial = _partial(path)
-    partial.mkdir()
+    partial.mkdir(parents=True)
     try:
         yield partial
         partial.rename(path)
