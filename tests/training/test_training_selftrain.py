@@ -193,6 +193,11 @@ def test_a_floor_ends_the_test_early_and_is_certified_all_the_same() -> None:
 def test_a_promise_looser_than_the_teacher_is_refused() -> None:
     with pytest.raises(Refused, match=r"0\.9 accepts the whole pool, .* ask for 0\.975"):
         certify(evidence(960, 40, POOL), POOL, SelfTrainSettings(precision=0.9), "f")
+    unsure = np.linspace(0.5, 0.9, 10)
+    with pytest.raises(Refused, match=r"0\.99999 accepts the whole pool, .* ask for 0\.9999975$"):
+        certify(evidence(600_000, 0, unsure), unsure, SelfTrainSettings(precision=0.99999), "f")
+    with pytest.raises(Refused, match=r"precision 0\.99999 at delta 0\.0166667 needs at least"):
+        certify(evidence(100, 0, unsure), unsure, SelfTrainSettings(precision=0.99999), "f")
 
 
 def test_what_is_told_of_a_promise_is_no_more_than_is_promised() -> None:

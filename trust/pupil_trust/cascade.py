@@ -157,7 +157,7 @@ def _counts(
 def _missing(limit: float, delta: float, lost: int, images: int) -> str:
     needed = needed_images(1 - limit, delta, lost)
     return (
-        f"a loss of at most {limit} at delta {delta} needs at least {needed} calibration images, {lost} of them "
+        f"a loss of at most {limit} at delta {delta:g} needs at least {needed} calibration images, {lost} of them "
         f"lost with the teacher alone, has {images}; ask for less, or calibrate with more images"
     )
 

@@ -63,7 +63,7 @@ def pac_certificate(calibration: Calibration, *, precision: float, delta: float,
     if last is None:
         accepted, _ = calibration.counts(float(calibration.grid[-1]))
         raise NotCertifiable(
-            f"precision {precision} at delta {delta} needs at least {least} accepted calibration images "
+            f"precision {precision} at delta {delta:g} needs at least {least} accepted calibration images "
             f"without an error, has {accepted}"
         )
     return last
@@ -71,7 +71,7 @@ def pac_certificate(calibration: Calibration, *, precision: float, delta: float,
 
 def _strictest_failed(precision: float, delta: float, threshold: float, accepted: int, wrong: int) -> str:
     return (
-        f"precision {precision} at delta {delta} needs at least {needed_images(precision, delta, wrong)} accepted "
+        f"precision {precision} at delta {delta:g} needs at least {needed_images(precision, delta, wrong)} accepted "
         f"calibration images with {wrong} wrong, has {accepted} with {wrong} wrong at confidence {threshold:.6g}, "
         "the strictest that can be tested; ask for less, or calibrate with more images"
     )

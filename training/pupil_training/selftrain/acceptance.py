@@ -57,8 +57,8 @@ def certify(calibration: Calibration, pool: Confidences, settings: SelfTrainSett
         raise Refused(f"{error}; ask for less with selftrain.precision, or calibrate with more images") from None
     if certificate.threshold <= pool.min():
         raise Refused(
-            f"precision {certificate.precision:g} accepts the whole pool, as the teacher keeps it anyway: its student "
-            f"would learn nothing new; ask for {1 - (1 - certificate.precision) / 4:g}"
+            f"precision {certificate.precision:.10g} accepts the whole pool, as the teacher keeps it anyway: its "
+            f"student would learn nothing new; ask for {1 - (1 - certificate.precision) / 4:.10g}"
         )
     return certificate
 
