@@ -32,7 +32,7 @@ A call on its way, and what stands beside it:
     logs, access_log, tracing                what it tells
     server, lifecycle, listening             all of it put together, from the start to the end
     workers                                  several such processes behind one port
-    settings, resources, errors              what everybody uses
+    settings, resources, errors, whole       what everybody uses
     cli, token_cli, tune, tune_cli           the commands
 """
 

@@ -1,11 +1,10 @@
 """Names for versions, such as `stable`, in a file beside the versions: they outlive the server."""
 
-import contextlib
 import json
-import os
 from pathlib import Path
 
 from pupil_server.errors import BundleError, NotFound, NotPossible
+from pupil_server.whole import write_whole
 
 
 class Aliases:
@@ -41,13 +40,9 @@ class Aliases:
             self.resolve(name, alias)
         aliases = {alias: number for alias, number in {**self.of(name), alias: number}.items() if number}
         file = self._file(name)
-        aside = file.with_name(f".aliases-{os.getpid()}.json")
         try:
-            aside.write_text(json.dumps(aliases, sort_keys=True) + "\n")
-            aside.replace(file)
+            write_whole(file, json.dumps(aliases, sort_keys=True).encode() + b"\n")
         except OSError as error:
-            with contextlib.suppress(OSError):
-                aside.unlink()
             reason = f"aliases.json cannot be written ({error.strerror}); make room, and the repository writable"
             raise NotPossible(reason) from error
         self._known[name] = aliases

@@ -24,6 +24,7 @@ class InputSize(_Facts):
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """(H, W, C)"""
         return self.height, self.width, self.channels
 
 

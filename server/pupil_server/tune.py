@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pupil_server.bundle import Bundle
 from pupil_server.errors import BundleError
 from pupil_server.session import Session
+from pupil_server.whole import write_whole
 
 NEARLY = 0.97  # of the most images a second is as good, where it takes a smaller batch
 
@@ -105,9 +106,7 @@ def write_settings(file: Path, chosen: Setting, *, device: str, heading: str) ->
         f'device = "{device}"\nprecision = "{chosen.precision}"\n'
         f"threads = {chosen.threads}\ninstances = {chosen.instances}\nmax_batch = {chosen.max_batch}\n"
     )
-    aside = file.with_name(f".{file.name}-aside")
-    aside.write_text(text)
-    aside.replace(file)
+    write_whole(file, text.encode())
 
 
 def _open(bundle: Bundle, device: str, setting: Setting, largest: int) -> Session:

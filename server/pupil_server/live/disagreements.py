@@ -16,6 +16,7 @@ from PIL import Image
 from pupil_server.live.shadow import Sample
 from pupil_server.model import LoadedModel
 from pupil_server.pairs import kl_divergence
+from pupil_server.whole import write_whole
 
 log = logging.getLogger("pupil.live")
 
@@ -93,20 +94,9 @@ class Disagreements:
         if len(data) > self._room:
             return sha256
         picture = self._pictures / f"{sha256}.{kind.lower()}"
-        _write_whole(picture, data)
+        write_whole(picture, data)
         self._room -= len(data)
         return f"images/{picture.name}"
-
-
-def _write_whole(file: Path, data: bytes) -> None:
-    """Raises OSError, and nothing is left of it then."""
-    aside = file.with_name(f".{file.name}")
-    try:
-        aside.write_bytes(data)
-        aside.replace(file)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def _sha256s(file: Path) -> set[str]:

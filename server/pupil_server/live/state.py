@@ -2,9 +2,10 @@
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
+
+from pupil_server.whole import write_whole
 
 log = logging.getLogger("pupil.live")
 
@@ -36,10 +37,7 @@ def remember(state: dict[str, dict[str, Any]], student: str, numbers: dict[str, 
 
 def write_state(file: Path, state: dict[str, dict[str, Any]]) -> None:
     """Whole or not at all; what cannot be written is logged, and the file stays as it was."""
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        aside.write_text(json.dumps(state) + "\n", encoding="utf-8")
-        aside.replace(file)
+        write_whole(file, json.dumps(state).encode() + b"\n")
     except OSError as error:
         log.warning("%s: the watch cannot be saved (%s)", file, error.strerror)
-        aside.unlink(missing_ok=True)

@@ -150,7 +150,7 @@ class ServerCall(ABC):
             rest = memoryview(chunk)
             chunk, self._out[0] = rest[:room], rest[room:]
         self._waiting -= len(chunk)
-        if not self._finished:  # else all is let go in a moment
+        if not self._finished:  # else all of the call is let go when it closes
             self._hold(-len(chunk))
         self._since = time.monotonic()
         if self._left and self._waiting < AHEAD:
